@@ -1,0 +1,32 @@
+# Two commands: `make run` starts everything with a demo, `make test` runs the tests.
+PYTHON ?= python3
+PORT ?= 8000
+HOST ?= 127.0.0.1
+
+.PHONY: run serve test integration browser lint clean
+
+run:  ## everything, with a real engine and a demo search
+	@$(PYTHON) install.py --engine
+	@exec .venv/bin/python manage.py up --host $(HOST) --port $(PORT)
+
+serve:  ## everything, without engine and demo
+	@$(PYTHON) install.py
+	@exec .venv/bin/python manage.py up --host $(HOST) --port $(PORT) --no-demo
+
+test:  ## unit and integration tests; what needs an engine, Chromium or a GPU is left out
+	@$(PYTHON) install.py --dev
+	@.venv/bin/python -m pytest -m "not engine and not stress and not browser and not gpu"
+
+engines:  ## the tests on real engines: vllm and llama-cpp-python, those that are installed
+	@$(PYTHON) install.py --dev --engine
+	@.venv/bin/python -m pytest -m engine
+
+browser:  ## the tests in Chromium
+	@$(PYTHON) install.py --dev
+	@.venv/bin/python -m pytest -m browser
+
+lint:  ## format, lint and types
+	@$(PYTHON) install.py --dev
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy

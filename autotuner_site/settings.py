@@ -1,0 +1,221 @@
+"""The settings, and the only reader of the environment. docs/settings.md lists them all."""
+
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def envint(name: str, default: int, least: int = 1) -> int:
+    """A whole number from the environment."""
+    text = os.environ.get(name, str(default))
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise ImproperlyConfigured(f"{name}: {text!r} is not a whole number of {least} or more")
+    return number
+
+
+def envbool(name: str, default: bool) -> bool:
+    """A yes or no from the environment."""
+    text = os.environ.get(name, str(default)).strip().lower()
+    if text in ("1", "true", "yes", "on"):
+        return True
+    if text in ("0", "false", "no", "off", ""):
+        return False
+    raise ImproperlyConfigured(f"{name}: {text!r} is neither 1 nor 0")
+
+
+def kept_secret(name: str) -> str:
+    """A random secret, made at the first start and kept in the data folder."""
+    path = DATA_DIR / name
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(50))
+    except FileExistsError:
+        pass  # Made by an earlier start: that one is to be kept.
+    return path.read_text().strip()
+
+
+DATA_DIR = Path(os.environ.get("AUTOTUNER_DATA_DIR") or BASE_DIR / "data").resolve()
+try:
+    DATA_DIR.mkdir(parents=True, exist_ok=True)
+    SECRET_KEY = os.environ.get("SECRET_KEY") or kept_secret("secret-key")
+    REDIS_PASSWORD = kept_secret("redis-password")
+except OSError as error:
+    raise ImproperlyConfigured(
+        f"AUTOTUNER_DATA_DIR: cannot write to {DATA_DIR} ({error.strerror}); "
+        "free some space or choose another folder"
+    ) from error
+
+DEBUG = envbool("DEBUG", False)
+# A local start (DEBUG not set) speaks plain HTTP; with DEBUG=0 the site expects TLS before it.
+HTTPS = envbool("AUTOTUNER_HTTPS", "DEBUG" in os.environ and not DEBUG)
+ALLOWED_HOSTS = [
+    host.strip()
+    for host in os.environ.get(
+        "ALLOWED_HOSTS", f"localhost,127.0.0.1,[::1],{socket.gethostname()}"
+    ).split(",")
+    if host.strip()
+]
+CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if host != "*"]
+
+# ── GPUs and experiments ────────────────────────────────────────────────────────────────────
+NODE = os.environ.get("AUTOTUNER_NODE") or socket.gethostname()
+GPUPOOL_INVENTORY = os.environ.get("GPUPOOL_INVENTORY", "auto")
+GPUPOOL_LEASE_TTL = envint("GPUPOOL_LEASE_TTL", 60, least=3)
+MAX_PARALLEL_EXPERIMENTS = envint("MAX_PARALLEL_EXPERIMENTS", 8)
+ENVIRONMENT = dict(os.environ)  # For our services whole, for engines without our secrets
+LOG_DIR = DATA_DIR / "logs"
+# The program of each engine, for task files that name none. Empty: looked up on the PATH.
+ENGINE_EXECUTABLES = {
+    engine: os.environ.get(f"AUTOTUNER_{engine.upper()}_EXECUTABLE", "")
+    for engine in ("vllm", "sglang", "llamacpp")
+}
+
+# ── Redis ───────────────────────────────────────────────────────────────────────────────────
+REDIS_SOCKET = DATA_DIR / "redis" / "redis.sock"
+EMBEDDED_REDIS = not os.environ.get("REDIS_URL")
+if EMBEDDED_REDIS:
+    if len(str(REDIS_SOCKET)) > 100:  # The kernel allows 107 characters.
+        raise ImproperlyConfigured(
+            f"AUTOTUNER_DATA_DIR: {DATA_DIR} is too long a path for a Unix socket; "
+            "choose a shorter one or set REDIS_URL"
+        )
+    REDIS_URL = f"unix://:{REDIS_PASSWORD}@{quote(str(REDIS_SOCKET))}"
+    CELERY_BROKER_URL = f"redis+socket://:{REDIS_PASSWORD}@{quote(str(REDIS_SOCKET))}"
+else:
+    REDIS_URL = CELERY_BROKER_URL = os.environ["REDIS_URL"]
+
+# ── Celery: a doorbell; the database is the queue ───────────────────────────────────────────
+CELERY_TASK_SERIALIZER = "json"
+CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True  # run_experiment alone keeps its results
+CELERY_RESULT_BACKEND = "django-db"
+CELERY_RESULT_EXTENDED = True
+CELERY_RESULT_EXPIRES = None
+CELERY_TASK_DEFAULT_QUEUE = "control"
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 1
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 6 * 3600,
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    "socket_keepalive": True,
+}
+CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "scheduler.db")
+CELERY_BEAT_SCHEDULE = {
+    "heal": {"task": "experiments.jobs.heal", "schedule": 5.0, "options": {"expires": 5.0}},
+}
+CELERY_TIMEZONE = "UTC"
+
+# ── Django ──────────────────────────────────────────────────────────────────────────────────
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "django_htmx",
+    "django_celery_results",
+    "experiments",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "autotuner_site.urls"
+ASGI_APPLICATION = "autotuner_site.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+DATABASES = {
+    "default": dj_database_url.parse(
+        os.environ.get("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'autotuner.sqlite3'}",
+        conn_health_checks=True,
+    )
+}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # Readers beside one writer, nobody fails on a lock, and a commit survives a power cut.
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 30,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;",
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": "live", "group_expiry": 3600},
+    }
+}
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+UNFOLD = {
+    "SITE_TITLE": "Autotuner",
+    "SITE_HEADER": "Autotuner",
+    "SITE_SUBHEADER": "LLM inference tuning",
+    "SITE_SYMBOL": "speed",
+}
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {"experiments": {"level": "INFO"}, "gpupool": {"level": "INFO"}},
+}
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_HSTS_SECONDS = 365 * 86400 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+X_FRAME_OPTIONS = "DENY"
+PYTHON = sys.executable  # What our own services run on

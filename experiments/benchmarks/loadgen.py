@@ -1,0 +1,137 @@
+"""The load generator: a light process of its own that measures one load level.
+
+Started by path, with everything it needs in its arguments, so that it loads nothing of
+Django and disturbs the server on the same machine as little as it can.
+"""
+
+import argparse
+import asyncio
+import dataclasses
+import gc
+import json
+import sys
+from pathlib import Path
+from random import Random
+from time import perf_counter, process_time
+from typing import Any
+
+# By path, so that it does not matter where the caller stands.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from experiments.benchmarks.base import Level, Load
+from experiments.benchmarks.client import Answer, Client, Request, open_session
+from experiments.benchmarks.reports import write_report
+from experiments.benchmarks.scenarios import Scenario, parse
+from experiments.benchmarks.summary import percentile, summarise, ttft
+from experiments.benchmarks.traffic import Traffic, arrivals, closed_loop, open_loop
+
+# Requests that are written before the clock starts; later ones are written when needed.
+PREPARED_REQUESTS = 1000
+# A request rate does not say how many warm-up requests to keep in flight.
+OPEN_LOOP_WARMUP_CONCURRENCY = 8
+
+
+async def measure(load: Load) -> dict[str, Any]:
+    """Warm the server up, put `load` on it, and say how it went, as a report."""
+    scenario = parse(load.level.scenario)
+    async with open_session() as session:
+        client = Client(session, load)
+        await _warm_up(client, load, scenario)
+        requests = [
+            client.request(scenario, "measured", index)
+            for index in range(min(load.max_requests, PREPARED_REQUESTS))
+        ]
+        _quiet_the_collector()
+        started, cpu = perf_counter(), process_time()
+        traffic = await _put_on(client, load, scenario, requests)
+        elapsed, cpu = perf_counter() - started, process_time() - cpu
+    return _report(load, client, traffic, elapsed, cpu)
+
+
+async def _warm_up(client: Client, load: Load, scenario: Scenario) -> None:
+    """Send what is not counted; a server that hangs here may do so for `max_seconds`."""
+
+    async def send(index: int) -> Answer:
+        return await client.send(client.request(scenario, "warm-up", index))
+
+    started = perf_counter()
+    try:
+        async with asyncio.timeout(load.max_seconds):
+            await client.prepare()
+    except TimeoutError:
+        return
+    left = load.max_seconds - (perf_counter() - started)
+    concurrency = load.level.concurrency or OPEN_LOOP_WARMUP_CONCURRENCY
+    await closed_loop(send, load.warmup_requests, concurrency, left)
+
+
+async def _put_on(
+    client: Client, load: Load, scenario: Scenario, requests: list[Request]
+) -> Traffic:
+    async def send(index: int) -> Answer:
+        if index < len(requests):
+            return await client.send(requests[index])
+        return await client.send(client.request(scenario, "measured", index))
+
+    level = load.level
+    if level.concurrency is not None:
+        return await closed_loop(send, load.max_requests, level.concurrency, load.max_seconds)
+    if level.request_rate is None:
+        raise ValueError("a load level has a concurrency or a request rate")
+    random = Random(f"{load.seed} {level.label} arrivals")
+    due = arrivals(load.max_requests, level.request_rate, load.arrival, random)
+    return await open_loop(send, due, load.max_seconds)
+
+
+def _quiet_the_collector() -> None:
+    """Keep the garbage collector from pausing the event loop over what lives for ever."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 1000)
+
+
+def _report(
+    load: Load, client: Client, traffic: Traffic, elapsed: float, cpu: float
+) -> dict[str, Any]:
+    metrics = summarise(traffic.answers)
+    if not metrics["completed"] and traffic.unfinished:
+        # Nothing came back in all that time: that is an error, not an open end.
+        metrics["requests"] += traffic.unfinished
+        metrics["errors"] += traffic.unfinished
+        metrics["error_rate"] = 1.0
+    metrics["lateness_p99"] = percentile(sorted(traffic.lateness) or [0.0], 99)
+    metrics["cpu_share"] = cpu / elapsed
+    completed = [answer for answer in traffic.answers if not answer.error]
+    failed = [answer for answer in traffic.answers if answer.error]
+    silence = f"no answer within {load.max_seconds:g} s" if traffic.unfinished else ""
+    return {
+        "load": dataclasses.asdict(load),
+        "metrics": metrics,
+        "first_error": failed[0].error if failed else silence,
+        "unfinished": traffic.unfinished,
+        "tokens_per_word": client.calibration.per_word,
+        "constant_tokens": client.calibration.constant,
+        "dropped_fields": list(client.dropped),
+        "cpu_seconds": process_time(),
+        "samples": {
+            "ttft": [ttft(answer) for answer in completed],
+            "latency": [answer.ended - answer.sent for answer in completed],
+            "input_tokens": [answer.input_tokens for answer in completed],
+            "output_tokens": [answer.output_tokens for answer in completed],
+        },
+    }
+
+
+def main() -> None:
+    """Measure the load of `--spec` and write `--report`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spec", required=True, help="a Load, as a JSON object")
+    parser.add_argument("--report", required=True, type=Path, help="the file to write")
+    arguments = parser.parse_args()
+    spec = json.loads(arguments.spec)
+    load = Load(**{**spec, "level": Level(**spec["level"])})
+    write_report(arguments.report, asyncio.run(measure(load)))
+
+
+if __name__ == "__main__":
+    main()

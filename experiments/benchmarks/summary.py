@@ -1,0 +1,75 @@
+"""From the answers of one load level to its metrics."""
+
+from collections.abc import Sequence
+
+from experiments.benchmarks.base import Metrics
+from experiments.benchmarks.client import Answer
+
+PERCENTILES = (50, 90, 95, 99)
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The percentile of `values`, which are sorted, by linear interpolation.
+
+    Hyndman and Fan's definition 7 (The American Statistician 50, 1996): numpy's default.
+    """
+    position = (len(values) - 1) * percent / 100
+    below = int(position)
+    above = min(below + 1, len(values) - 1)
+    return values[below] + (values[above] - values[below]) * (position - below)
+
+
+def describe(name: str, values: Sequence[float]) -> Metrics:
+    """`{name}_mean` and the percentiles; nothing when there is no value to describe."""
+    if not values:
+        return {}
+    ordered = sorted(values)
+    mean = {f"{name}_mean": sum(ordered) / len(ordered)}
+    return mean | {f"{name}_p{p}": percentile(ordered, p) for p in PERCENTILES}
+
+
+def summarise(answers: Sequence[Answer]) -> Metrics:
+    """The metrics of a level, from all its answers. Times in seconds.
+
+    Throughput counts the output tokens of completed requests, from the first send to the
+    last end. Without a completed request there are only the counts.
+    """
+    completed = [answer for answer in answers if not answer.error]
+    errors = len(answers) - len(completed)
+    counts: Metrics = {
+        "requests": len(answers),
+        "completed": len(completed),
+        "errors": errors,
+        "error_rate": errors / len(answers) if answers else 0.0,
+    }
+    return counts | (_measured(completed) if completed else {})
+
+
+def _measured(completed: Sequence[Answer]) -> Metrics:
+    duration = max(a.ended for a in completed) - min(a.sent for a in completed)
+    tokens_in = sum(a.input_tokens for a in completed)
+    tokens_out = sum(a.output_tokens for a in completed)
+    return {
+        "duration": duration,
+        "requests_per_second": len(completed) / duration,
+        "output_throughput": tokens_out / duration,
+        "total_throughput": (tokens_in + tokens_out) / duration,
+        "input_tokens": tokens_in,
+        "output_tokens": tokens_out,
+        **describe("ttft", [ttft(a) for a in completed]),
+        **describe("tpot", [tpot(a) for a in completed if a.output_tokens > 1]),
+        **describe("itl", [gap for a in completed for gap in a.gaps]),
+        **describe("latency", [a.ended - a.sent for a in completed]),
+    }
+
+
+def ttft(answer: Answer) -> float:
+    """Time to first token: from the send to the first token."""
+    assert answer.first is not None, "a completed request has a first token"
+    return answer.first - answer.sent
+
+
+def tpot(answer: Answer) -> float:
+    """Time per output token after the first one."""
+    assert answer.first is not None, "a completed request has a first token"
+    return (answer.ended - answer.first) / (answer.output_tokens - 1)

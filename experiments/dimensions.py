@@ -1,0 +1,203 @@
+"""The dimensions of a search space: what one flag may be."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from experiments.errors import BadInput
+
+Value = str | int | float | bool
+
+MOST_STEPS = 1_000_000  # values of one stepped dimension; more is a typing error
+
+
+@dataclass(frozen=True)
+class Choices:
+    """One of these values, in the user's order. `true` and 1 are different values."""
+
+    name: str
+    options: tuple[Value, ...]
+
+    def __post_init__(self) -> None:
+        field = f"parameters.{self.name}"
+        if not self.options:
+            raise BadInput(field, "the list is empty; give at least one value")
+        seen: set[str] = set()
+        for value in self.options:
+            check_value(field, value)
+            if identity(value) in seen:
+                raise BadInput(field, f"{json.dumps(value)} is given twice")
+            seen.add(identity(value))
+
+    @property
+    def count(self) -> int:
+        return len(self.options)
+
+    def values(self) -> Sequence[Value]:
+        return self.options
+
+    def nth(self, index: int) -> Value:
+        return self.options[index]
+
+    def at(self, share: float) -> Value:
+        """The value at `share` (0 up to 1) of the list."""
+        return self.options[int(share * self.count)]
+
+    def index(self, value: Value) -> int | None:
+        """The position of `value`; None when it is not one of the choices."""
+        same = (i for i, known in enumerate(self.options) if identity(known) == identity(value))
+        return next(same, None)
+
+    def contains(self, value: Value) -> bool:
+        return self.index(value) is not None
+
+
+@dataclass(frozen=True)
+class Integer:
+    """A whole number from `low` to `high`, both included, in steps from `low`."""
+
+    name: str
+    low: int
+    high: int
+    step: int = 1
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        for part in (self.low, self.high, self.step):
+            if isinstance(part, bool) or not isinstance(part, int):
+                raise BadInput(f"parameters.{self.name}", f"{part!r} is not a whole number")
+        check_range(self.name, self.low, self.high, self.step, self.log)
+
+    @property
+    def count(self) -> int:
+        return (self.high - self.low) // self.step + 1
+
+    def values(self) -> Sequence[Value]:
+        """All values, as a range: nothing is listed before it is asked for."""
+        return range(self.low, self.high + 1, self.step)
+
+    def nth(self, index: int) -> int:
+        return self.low + index * self.step
+
+    def at(self, share: float) -> int:
+        """The value at `share` (0 up to 1) of the range, or of its logarithm."""
+        if not self.log:
+            return self.nth(int(share * self.count))
+        return self.snap(math.floor(self.low * ((self.high + 1) / self.low) ** share))
+
+    def snap(self, value: float) -> int:
+        """The nearest value of this dimension."""
+        index = round((value - self.low) / self.step)
+        return self.nth(min(max(index, 0), self.count - 1))
+
+    def contains(self, value: Value) -> bool:
+        return is_number(value) and canonical(self.snap(float(value))) == canonical(value)
+
+
+@dataclass(frozen=True)
+class Continuous:
+    """A number from `low` to `high`, both included; with a step, only every step from `low`."""
+
+    name: str
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        for part in (self.low, self.high, self.step):
+            if part is not None and not is_number(part):
+                raise BadInput(f"parameters.{self.name}", f"{part!r} is not a finite number")
+        check_range(self.name, self.low, self.high, self.step, self.log)
+        if self.count is not None and self.count > MOST_STEPS:
+            raise BadInput(
+                f"parameters.{self.name}.step",
+                f"{self.step:g} makes {self.count} values; at most {MOST_STEPS}",
+            )
+
+    @property
+    def count(self) -> int | None:
+        """How many values; None when there is no step."""
+        if self.step is None:
+            return None
+        return int((exact(self.high) - exact(self.low)) // exact(self.step)) + 1
+
+    def values(self) -> Sequence[Value] | None:
+        """All values; None when there is no step."""
+        return None if self.count is None else [self.nth(index) for index in range(self.count)]
+
+    def nth(self, index: int) -> float:
+        """The value `index` steps above `low`: 0.85, not 0.8500000000000001."""
+        if self.step is None:
+            raise ValueError(f"{self.name} has no step")
+        return float(exact(self.low) + index * exact(self.step))
+
+    def at(self, share: float) -> float:
+        """The value at `share` (0 up to 1) of the range, or of its logarithm."""
+        if self.count is not None and not self.log:
+            return self.nth(int(share * self.count))
+        if self.log:
+            return self.snap(self.low * (self.high / self.low) ** share)
+        return self.snap(self.low + (self.high - self.low) * share)
+
+    def snap(self, value: float) -> float:
+        """The nearest value of this dimension."""
+        inside = float(min(max(value, self.low), self.high))
+        if self.step is None or self.count is None:
+            return inside
+        return self.nth(min(round((inside - self.low) / self.step), self.count - 1))
+
+    def contains(self, value: Value) -> bool:
+        return is_number(value) and canonical(self.snap(float(value))) == canonical(value)
+
+
+Dimension = Choices | Integer | Continuous
+
+
+def check_range(name: str, low: float, high: float, step: float | None, log: bool) -> None:
+    """Raise BadInput unless these numbers describe a range."""
+    field = f"parameters.{name}"
+    if not low < high:
+        raise BadInput(f"{field}.low", f"{low} is not below high {high}")
+    if log and low <= 0:
+        raise BadInput(f"{field}.low", f"{low} is not above 0, which log needs")
+    if step is None:
+        return
+    if step <= 0:
+        raise BadInput(f"{field}.step", f"{step} is not above 0")
+    if exact(step) > exact(high) - exact(low):
+        raise BadInput(f"{field}.step", f"{step} is larger than the range from {low} to {high}")
+
+
+def check_value(field: str, value: object) -> None:
+    """Raise BadInput unless `value` can be the value of a flag."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadInput(field, f"{value} is not a finite number")
+    if not isinstance(value, str | int | float):
+        kind = {list: "a list", dict: "a mapping", type(None): "nothing"}.get(type(value), "this")
+        raise BadInput(field, f"{kind} is not a value; use text, a number, true or false")
+
+
+def is_number(value: object) -> bool:
+    """Whether `value` is a finite number, and not true or false."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def exact(number: float) -> Decimal:
+    """The decimal that the user wrote: 0.1, not 0.1000000000000000055."""
+    return Decimal(repr(number))
+
+
+def canonical(value: Value) -> Value:
+    """One form for equal values: 1.0 is 1, and the 13th digit of a number does not matter."""
+    if not isinstance(value, float):
+        return value
+    rounded = float(f"{value:.12g}")
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+def identity(value: Value) -> str:
+    """Text that is the same for equal values only: `true` is not 1, and "1" is not 1."""
+    return json.dumps(canonical(value))

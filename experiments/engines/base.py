@@ -1,0 +1,50 @@
+"""What every engine says of itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from experiments.states import FailureKind
+
+Value = str | int | float | bool
+Parameters = Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One start of an engine.
+
+    `flags` are the fixed arguments overlaid with the configuration, in the order in which
+    the user wrote them, without those that go into the environment. `command` is the
+    user's own template, for the engines that are one (`custom`, `job`).
+    """
+
+    model: str
+    flags: Parameters
+    port: int
+    gpus: int
+    executable: str = ""
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why an engine failed: its kind, and the one line of its log that says so."""
+
+    kind: FailureKind
+    message: str
+
+
+class Engine(Protocol):
+    """An inference server: a command line, a health path, a way to read its failures."""
+
+    name: str
+    health_path: str
+
+    def argv(self, launch: Launch) -> list[str]:
+        """The command line that serves `launch`, on its port of the loopback address."""
+        ...
+
+    def explain(self, exit_code: int | None, log: str) -> Explanation:
+        """Why the engine failed, from its exit code (None: it still runs) and its log."""
+        ...

@@ -1,0 +1,45 @@
+"""llama.cpp: the server of llama-cpp-python, or its own `llama-server`."""
+
+import sys
+from pathlib import PurePath
+
+from experiments.engines.base import Explanation, Launch, Parameters
+from experiments.engines.failures import explain
+from experiments.engines.flags import flag, with_dashes, with_underscores
+
+
+class LlamaCpp:
+    """The executable decides: `llama-server`, or a Python interpreter with llama-cpp-python.
+
+    Without one it is our own interpreter, where `requirements-llamacpp.txt` installs it.
+    """
+
+    name = "llamacpp"
+    health_path = "/v1/models"  # `/health` is known to llama-server only
+
+    def argv(self, launch: Launch) -> list[str]:
+        address = ["--host", "127.0.0.1", "--port", str(launch.port)]
+        executable = launch.executable or sys.executable
+        if PurePath(executable).name.startswith("llama-server"):
+            return [executable, "--model", launch.model, *address, *_own_flags(launch.flags)]
+        server = [executable, "-m", "llama_cpp.server", "--model", launch.model]
+        return [*server, *address, *_python_flags(launch.flags)]
+
+    def explain(self, exit_code: int | None, log: str) -> Explanation:
+        return explain(exit_code, log)
+
+
+def _own_flags(flags: Parameters) -> list[str]:
+    """llama-server: `--ctx-size 2048`, `--mmap` and `--no-mmap`."""
+    words: list[str] = []
+    for name, value in with_dashes(flags).items():
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            words += flag(name, value)
+    return words
+
+
+def _python_flags(flags: Parameters) -> list[str]:
+    """llama-cpp-python: `--n_ctx 2048`, `--use_mmap false`."""
+    return [word for item in with_underscores(flags).items() for word in flag(*item)]

@@ -1,0 +1,241 @@
+"""Runs one experiment on the GPUs of its lease: start, measure, score, clean up."""
+
+import logging
+import os
+import time
+from dataclasses import asdict
+from typing import Any
+
+from django.conf import settings
+
+from experiments import launching, planning, scoring
+from experiments.benchmarks import BENCHMARKS
+from experiments.benchmarks.base import Level, Load, Metrics
+from experiments.engines import ENGINES
+from experiments.engines.job import read_metrics
+from experiments.errors import (
+    BadInput,
+    CancelRequested,
+    ExperimentFailed,
+    LeaseGone,
+    MovedElsewhere,
+)
+from experiments.health import is_healthy
+from experiments.models import Experiment
+from experiments.objectives import parse_objective
+from experiments.pool import gpu_pool
+from experiments.processes import Process, clean_environment, reserve_port, tail
+from experiments.states import FailureKind, Status
+from gpupool import KeepAlive, Lease
+
+log = logging.getLogger(__name__)
+
+CHECK_EVERY = 0.25  # seconds between looks at cancel, lease and timeout
+STOP_GRACE = 3.0  # seconds from SIGTERM to SIGKILL, so that a cancel is done within 5 s
+
+
+def run(experiment_id: int, lease_id: str) -> Experiment:
+    """Run the experiment that was placed under this lease, and give the lease back.
+
+    A message that comes twice, late, or after the lease ended changes nothing.
+    """
+    experiment = Experiment.objects.select_related("task").get(pk=experiment_id)
+    pool = gpu_pool()
+    lease = pool.lease(lease_id)
+    if lease is None or experiment.status != Status.PLACED or experiment.lease_id != lease_id:
+        log.info("Experiment %s is not to be run under lease %s", experiment, lease_id)
+        return experiment
+    attempt = Attempt(experiment, lease)
+    try:
+        attempt.claim()
+    except MovedElsewhere as moved:
+        log.info("%s", moved)  # Another worker was first, or it was cancelled: not our lease
+        return experiment
+    except BadInput as bad:
+        experiment.fail(FailureKind.BAD_FLAG, str(bad))
+        pool.release(lease_id)
+        return experiment
+    try:
+        with pool.keep_alive(lease) as keep_alive:
+            attempt.to_the_end(keep_alive)
+    finally:
+        pool.release(lease_id)
+    return experiment
+
+
+class Attempt:
+    """One attempt of one experiment. It owns every process that it starts."""
+
+    def __init__(self, experiment: Experiment, lease: Lease) -> None:
+        self.experiment = experiment
+        self.lease = lease
+        self.file = experiment.task.file
+        self.port = reserve_port()
+        cores = {gpu.uuid: gpu.cores for gpu in gpu_pool().gpus()}
+        self.cores = {core for uuid in lease.gpus for core in cores.get(uuid, ())}
+
+    def claim(self) -> None:
+        """Make the experiment this worker's. Raises MovedElsewhere when it is another's."""
+        self.experiment.start(
+            launching.command_of(
+                self.file,
+                self.experiment.parameters,
+                port=self.port,
+                gpus=len(self.lease.gpus),
+                executables=settings.ENGINE_EXECUTABLES,
+            )
+        )
+
+    def to_the_end(self, keep_alive: KeepAlive) -> None:
+        """Every way in which an attempt can end, each as one move."""
+        self.keep_alive = keep_alive
+        self.deadline = time.monotonic() + self.file.optimization.timeout_per_iteration
+        experiment = self.experiment
+        try:
+            experiment.folder.mkdir(parents=True, exist_ok=True)
+            results = self.run_job() if self.file.base_runtime == "job" else self.run_engine()
+            experiment.succeed(**results)
+        except ExperimentFailed as failure:
+            experiment.fail(failure.kind, failure.message)
+        except CancelRequested:
+            experiment.cancel()
+        except LeaseGone as gone:
+            experiment.requeue(str(gone))
+        except MovedElsewhere as moved:
+            log.warning("%s: its result is not written", moved)
+            experiment.refresh_from_db()
+        except OSError as error:
+            experiment.fail(FailureKind.ENGINE_CRASHED, str(error))
+        except BaseException as error:  # A polite shutdown too: it is tried again elsewhere
+            experiment.requeue(f"its worker stopped ({type(error).__name__} {error})")
+            raise
+
+    def check(self) -> None:
+        """Raise when the experiment must not go on: lease lost, too late, cancelled."""
+        if self.keep_alive.lost:
+            raise LeaseGone("its lease ended while it ran")
+        if time.monotonic() > self.deadline:
+            kind, doing = FailureKind.TIMEOUT, "not done"
+            if self.experiment.status == Status.DEPLOYING:
+                kind, doing = FailureKind.START_TIMEOUT, "not healthy"
+            limit = self.file.optimization.timeout_per_iteration
+            raise ExperimentFailed(kind, f"{doing} after {limit:g} s (timeout_per_iteration)")
+        if Experiment.objects.filter(pk=self.experiment.pk, cancel_requested=True).exists():
+            raise CancelRequested
+
+    # ── an engine under a benchmark ─────────────────────────────────────────────────────────
+
+    def run_engine(self) -> dict[str, Any]:
+        """Start the engine, measure every load level, and score what was measured."""
+        with self.start_engine() as engine:
+            self.wait_until_healthy(engine)
+            self.experiment.begin_benchmark()
+            levels = [
+                scoring.LevelResult(level.label, self.measure(engine, level, index))
+                for index, level in enumerate(self.file.levels())
+            ]
+        score = scoring.score(
+            levels,
+            parse_objective(self.file.optimization.objective),
+            self.file.slo,
+            gpus=len(self.lease.gpus),
+            max_error_rate=self.file.benchmark.max_error_rate,
+            per_gpu=len(planning.gpus_per_experiment(self.file)) > 1,
+        )
+        verdicts = {verdict.label: asdict(verdict) for verdict in score.levels}
+        return {
+            "metrics": scoring.overall(levels),
+            "levels": [{**verdicts[level.label], "metrics": level.metrics} for level in levels],
+            "objective_value": score.value,
+            "objective_score": score.objective_score,
+            "feasible": score.feasible,
+            "holds_at": score.holds_at or "",
+        }
+
+    def start_engine(self) -> Process:
+        return self.start(self.experiment.command, "engine.log", self.cores)
+
+    def start(self, argv: list[str], log_name: str, cores: set[int]) -> Process:
+        """A child process with the experiment's environment, pinned to `cores` if any."""
+        environment = {
+            **clean_environment(settings.ENVIRONMENT, mark=self.experiment.holder),
+            **launching.lease_environment(self.lease.gpus, self.cores),
+            **launching.own_environment(self.file, self.experiment.parameters),
+        }
+        return Process.start(
+            argv, log=self.experiment.folder / log_name, env=environment, cores=cores
+        )
+
+    def wait_until_healthy(self, engine: Process) -> None:
+        path = ENGINES[self.file.base_runtime].health_path
+        while not is_healthy(self.port, path, engine.descendants()):
+            self.check()
+            if engine.wait(CHECK_EVERY) is not None:
+                raise self.engine_failure(engine)
+
+    def measure(self, engine: Process, level: Level, index: int) -> Metrics:
+        """One load level, measured by its own process on cores that are not the engine's."""
+        benchmark = BENCHMARKS[self.file.benchmark.generator]
+        report = self.experiment.folder / f"level-{index + 1}.json"
+        elsewhere = os.sched_getaffinity(0) - self.cores if self.cores else set()
+        argv = benchmark.argv(self.load(level, index), report)
+        with self.start(argv, f"level-{index + 1}.log", elsewhere) as generator:
+            while (exit_code := generator.wait(CHECK_EVERY)) is None:
+                self.check()
+                if engine.poll() is not None:
+                    raise self.engine_failure(engine)
+        if engine.poll() is not None:
+            raise self.engine_failure(engine)
+        if exit_code != 0 and not report.exists():
+            last = tail(self.experiment.folder / f"level-{index + 1}.log").strip()[-300:]
+            raise ExperimentFailed(
+                FailureKind.BENCHMARK_ERRORS,
+                f"{level.label}: the load generator ended with {exit_code}: {last}",
+            )
+        try:
+            return benchmark.read(report)
+        except ExperimentFailed as failure:
+            raise ExperimentFailed(failure.kind, f"{level.label}: {failure.message}") from None
+
+    def load(self, level: Level, index: int) -> Load:
+        benchmark = self.file.benchmark
+        flags = launching.all_parameters(self.file, self.experiment.parameters)
+        model = self.file.model.id_or_path
+        return Load(
+            url=f"http://127.0.0.1:{self.port}",
+            model=benchmark.model_name or str(flags.get("served-model-name", model)),
+            model_path=benchmark.model_tokenizer or model,
+            level=level,
+            max_requests=benchmark.max_requests_per_iteration,
+            max_seconds=benchmark.max_time_per_iteration * 60,
+            warmup_requests=benchmark.warmup_requests,
+            arrival=benchmark.arrival,
+            # The same requests for every configuration, other ones at every level
+            seed=self.file.optimization.seed * 1000 + index,
+            request_options=benchmark.additional_params,
+        )
+
+    def engine_failure(self, engine: Process) -> ExperimentFailed:
+        explanation = ENGINES[self.file.base_runtime].explain(
+            engine.poll(), tail(self.experiment.folder / "engine.log")
+        )
+        return ExperimentFailed(explanation.kind, explanation.message)
+
+    # ── a job: the command itself is the measurement ────────────────────────────────────────
+
+    def run_job(self) -> dict[str, Any]:
+        self.experiment.begin_benchmark()
+        with self.start_engine() as job:
+            while (exit_code := job.wait(CHECK_EVERY)) is None:
+                self.check()
+        if exit_code != 0:
+            raise self.engine_failure(job)
+        metrics = read_metrics(tail(self.experiment.folder / "engine.log"))
+        objective = parse_objective(self.file.optimization.objective)
+        value = scoring.score_job(metrics, objective).objective_score
+        return {
+            "metrics": metrics,
+            "objective_value": value,
+            "objective_score": value,
+            "feasible": True,
+        }

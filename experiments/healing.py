@@ -1,0 +1,48 @@
+"""What a dead worker, a lost message or an ended lease left undone, made good."""
+
+import logging
+from datetime import timedelta
+
+from django.utils import timezone
+
+from experiments.errors import MovedElsewhere
+from experiments.models import Experiment
+from experiments.pool import gpu_pool
+from experiments.states import LEASED, TASK_ENDED, Status
+
+log = logging.getLogger(__name__)
+
+RING_AGAIN_AFTER = timedelta(seconds=5)
+
+
+def end_what_lost_its_lease() -> None:
+    """Experiments whose lease has ended wait again, or are cancelled with their task."""
+    pool = gpu_pool()
+    pool.reap()
+    # The rows first: a lease that is granted after the look at the pool has no row in this list.
+    experiments = list(Experiment.objects.filter(status__in=LEASED).select_related("task"))
+    alive = {lease.id for lease in pool.leases()}
+    for experiment in experiments:
+        if experiment.lease_id not in alive:
+            try:
+                give_back(experiment)
+            except MovedElsewhere:
+                log.info("Experiment %s moved on by itself", experiment)
+
+
+def give_back(experiment: Experiment) -> None:
+    """The next attempt of an experiment that nobody runs any more."""
+    log.warning("Experiment %s lost its lease while %s", experiment, experiment.status)
+    if experiment.cancel_requested or experiment.task.status in TASK_ENDED:
+        experiment.cancel()
+    else:
+        experiment.requeue(f"its lease ended while it was {experiment.status}")
+
+
+def placed_but_not_started() -> list[Experiment]:
+    """Experiments whose message to the node may have been lost."""
+    return list(
+        Experiment.objects.filter(
+            status=Status.PLACED, placed_at__lt=timezone.now() - RING_AGAIN_AFTER
+        )
+    )

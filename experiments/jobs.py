@@ -1,0 +1,60 @@
+"""Every Celery job on one screen. A job looks up, calls one verb, and rings the next one."""
+
+from typing import Any
+
+from celery import shared_task
+from django.conf import settings
+
+from experiments import dispatch, execution, healing, tuning
+from experiments.models import Experiment, TuningTask
+from experiments.states import TaskStatus
+
+
+def queue_of(node: str) -> str:
+    """The queue of the experiments that are placed on one node."""
+    return f"node.{node}"
+
+
+@shared_task
+def advance_task(task_id: int) -> None:
+    """Ask the strategy for what is next, then look for GPUs."""
+    tuning.advance(task_id)
+    fill_gpus()
+
+
+@shared_task
+def fill_gpus() -> None:
+    """Lease free GPUs to waiting experiments and ring their nodes."""
+    for experiment in dispatch.fill():
+        ring(experiment)
+
+
+@shared_task(ignore_result=False)
+def run_experiment(experiment_id: int, lease_id: str) -> dict[str, Any]:
+    """Run one experiment on this node; its outcome is kept as the job's result."""
+    experiment = execution.run(experiment_id, lease_id)
+    advance_task.delay(experiment.task_id)
+    return {
+        "experiment": str(experiment),
+        "status": experiment.status,
+        "objective_score": experiment.objective_score,
+        "error": experiment.error_message,
+    }
+
+
+@shared_task
+def heal() -> None:
+    """Make good what a dead worker, a lost message or an ended lease left undone."""
+    healing.end_what_lost_its_lease()
+    for experiment in healing.placed_but_not_started():
+        ring(experiment)
+    for task in TuningTask.objects.filter(status=TaskStatus.RUNNING):
+        tuning.advance(task.pk)
+    fill_gpus()
+
+
+def ring(experiment: Experiment) -> None:
+    """Tell the experiment's node to run it. A lost message is rung again by `heal`."""
+    run_experiment.apply_async(
+        (experiment.pk, experiment.lease_id), queue=queue_of(experiment.node)
+    )

@@ -1,0 +1,22 @@
+"""Export a task's results."""
+
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from experiments.reports import EXPORTS
+from experiments.shell import ShellCommand, find_task
+
+
+class Command(ShellCommand):
+    help = "Export a task's results; `command` is the winner's launch line."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("id", help="the task's id or name")
+        parser.add_argument("--format", choices=list(EXPORTS), default="json")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        text = EXPORTS[options["format"]](find_task(options["id"]))
+        if not text:
+            raise CommandError("no configuration won, so there is no launch line", returncode=1)
+        self.stdout.write(text)

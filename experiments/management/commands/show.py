@@ -1,0 +1,30 @@
+"""Show one task with all its experiments."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from experiments import reports, watching
+from experiments.shell import ShellCommand, find_task
+
+
+class Command(ShellCommand):
+    help = "Show one task: its experiments, its winner, and why experiments failed."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("id", help="the task's id or name")
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        task = find_task(options["id"])
+        if options["json"]:
+            return self.print_json(reports.document(task))
+        experiments = list(task.experiments.all())
+        self.stdout.write(f"{task.name} (task {task.pk}): {task.status}")
+        for experiment in experiments:
+            if experiment.has_ended:
+                self.stdout.write(watching.one_line(experiment))
+            else:
+                self.stdout.write(f"#{experiment.number:<3} {experiment.status.lower()}")
+        self.stdout.write("\n".join(watching.outcome(task)))
+        return None

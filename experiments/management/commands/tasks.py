@@ -1,0 +1,44 @@
+"""List the tuning tasks."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+from rich.console import Console
+from rich.table import Table
+
+from experiments import reports
+from experiments.models import TuningTask
+from experiments.shell import ShellCommand
+
+
+class Command(ShellCommand):
+    help = "List the tuning tasks, the newest first."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        tasks = [
+            reports.summary(task, list(task.experiments.all()))
+            for task in TuningTask.objects.prefetch_related("experiments")
+        ]
+        if options["json"]:
+            return self.print_json({"tasks": tasks})
+        if not tasks:
+            self.stdout.write("no tasks yet; `manage.py tune FILE` starts one")
+            return None
+        table = Table("id", "name", "status", "experiments", "engine", "objective", "best", "gain")
+        for task in tasks:
+            best, gain = task["best_score"], task["gain"]
+            table.add_row(
+                str(task["id"]),
+                task["name"],
+                task["status"],
+                f"{task['ended_experiments']}/{task['max_iterations']}",
+                task["engine"],
+                task["objective"],
+                "" if best is None else f"{best:.4g}",
+                "" if gain is None else f"{gain:+.1%}",
+            )
+        Console(file=self.stdout._out).print(table)
+        return None

@@ -1,0 +1,151 @@
+"""What a task file would do here, before anything is started: limits, sizes, first command."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+
+from experiments import launching
+from experiments.engines.flags import gpus_of
+from experiments.errors import BadInput
+from experiments.models import TuningTask
+from experiments.pool import gpu_pool
+from experiments.taskfile import TaskFile
+from gpupool import PoolUnreachable
+
+
+@dataclass(frozen=True)
+class Pool:
+    """How many GPUs there are. None: the pool cannot be reached, or is still empty."""
+
+    gpus: int | None
+    largest_node: int | None
+
+
+def pool_now() -> Pool:
+    """The pool's size, as far as it is known."""
+    try:
+        gpus = gpu_pool().size()
+        return Pool(gpus or None, gpu_pool().largest_node() or None)
+    except PoolUnreachable:
+        return Pool(None, None)
+
+
+def parallel_limit(pool: Pool) -> int:
+    """The most experiments at once that a task may ask for: the setting, or the pool's GPUs."""
+    return min(settings.MAX_PARALLEL_EXPERIMENTS, pool.gpus or settings.MAX_PARALLEL_EXPERIMENTS)
+
+
+def check(file: TaskFile, pool: Pool) -> None:
+    """Raise BadInput when this site cannot run the task as it is asked for."""
+    asked = file.optimization.max_parallel_experiments
+    if asked > parallel_limit(pool):
+        known = "unknown" if pool.gpus is None else pool.gpus
+        raise BadInput(
+            "optimization.max_parallel_experiments",
+            f"{asked} is too many: at most {parallel_limit(pool)}, the smaller of "
+            f"{settings.MAX_PARALLEL_EXPERIMENTS} (setting MAX_PARALLEL_EXPERIMENTS) and "
+            f"{known} (GPUs in the pool)",
+        )
+    needed = max(gpus_per_experiment(file))
+    if pool.largest_node is not None and needed > pool.largest_node:
+        raise BadInput(
+            "resources.gpus",
+            f"a configuration needs {needed} GPUs on one node, and the largest node has "
+            f"{pool.largest_node}",
+        )
+
+
+def gpus_per_experiment(file: TaskFile) -> list[int]:
+    """The numbers of GPUs that configurations of this task need, ascending."""
+    if file.resources.gpus:
+        return [file.resources.gpus]
+    fixed = dict(file.engine.arguments)
+    combinations: list[dict[str, Any]] = [fixed]
+    for dimension in file.space().dimensions:
+        values = dimension.values() or ()
+        if any(gpus_of({dimension.name: value}) > 1 for value in values):  # A parallel size
+            combinations = [
+                {**others, dimension.name: value} for others in combinations for value in values
+            ]
+    needs = {gpus_of(combination) for combination in combinations}
+    if file.base_runtime != "job":
+        needs.add(gpus_of(fixed))  # The baseline
+    return sorted(needs)
+
+
+def create(file: TaskFile, created_by: Any = None) -> TuningTask:
+    """Save a new task. Raises BadInput when its name is taken or this site cannot run it."""
+    check(file, pool_now())
+    if TuningTask.objects.filter(name=file.task_name).exists():
+        raise BadInput("task_name", f"there is a task {file.task_name!r} already; choose another")
+    task = TuningTask(created_by=created_by)
+    task.describe(file)
+    task.save()
+    return task
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a task would do."""
+
+    name: str
+    combinations: int | None  # None: not finite
+    experiments: int
+    baseline: bool
+    strategy: str
+    parallel: int
+    gpus_per_experiment: list[int]
+    gpus_in_pool: int | None
+    levels: list[str]
+    first_command: str
+    warnings: list[str] = field(default_factory=list)
+
+    def lines(self) -> Iterable[str]:
+        """For people."""
+        total = "infinitely many" if self.combinations is None else self.combinations
+        baseline = " (the first is the engine's defaults)" if self.baseline else ""
+        needs = " or ".join(map(str, self.gpus_per_experiment))
+        pool = "unknown" if self.gpus_in_pool is None else self.gpus_in_pool
+        yield f"task            {self.name}"
+        yield f"combinations    {total}, searched by {self.strategy}"
+        yield f"experiments     at most {self.experiments}{baseline}, {self.parallel} at once"
+        yield f"GPUs            {needs} for each experiment, {pool} in the pool"
+        if self.levels:
+            yield f"load levels     {' | '.join(self.levels)}"
+        yield f"first command   {self.first_command}"
+        for warning in self.warnings:
+            yield f"warning         {warning}"
+
+
+def plan(file: TaskFile) -> Plan:
+    """What `file` would do here. Raises BadInput as `create` would."""
+    pool = pool_now()
+    check(file, pool)
+    space = file.space()
+    size = space.size()
+    baseline = file.base_runtime != "job"
+    budget = file.optimization.max_iterations
+    first = {} if baseline else {one.name: one.at(0.0) for one in space.dimensions}
+    warnings = list(file.warnings)
+    if pool.gpus is None:
+        warnings.append("no GPUs are in the pool now: start `manage.py worker` on a GPU host")
+    return Plan(
+        name=file.task_name,
+        combinations=size,
+        experiments=budget if size is None else min(budget, size + baseline),
+        baseline=baseline,
+        strategy=file.optimization.strategy,
+        parallel=file.optimization.max_parallel_experiments,
+        gpus_per_experiment=gpus_per_experiment(file),
+        gpus_in_pool=pool.gpus,
+        levels=[] if file.base_runtime == "job" else [level.label for level in file.levels()],
+        first_command=launching.shell_line(
+            file,
+            first,
+            gpus=gpus_per_experiment(file)[0],
+            executables=settings.ENGINE_EXECUTABLES,
+        ),
+        warnings=warnings,
+    )

@@ -1,0 +1,184 @@
+"""A task's results as documents: for `show --json`, for exports, and for people."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+
+from experiments import launching, scoring, tuning
+from experiments.documents import write_yaml
+from experiments.models import Experiment, TuningTask
+from experiments.objectives import parse_objective
+
+
+def document(task: TuningTask) -> dict[str, Any]:
+    """Everything about a task, as `show --json` prints it (design part 6)."""
+    experiments = list(task.experiments.prefetch_related("moves"))
+    best = tuning.best_of(task, experiments)
+    baseline = tuning.baseline_of(experiments)
+    return {
+        **summary(task, experiments),
+        "description": task.description,
+        "best": None if best is None else result(task, best),
+        "baseline": None if baseline is None else result(task, baseline),
+        "specification": task.specification,
+        "experiments": [one_experiment(experiment) for experiment in experiments],
+    }
+
+
+def summary(task: TuningTask, experiments: Sequence[Experiment]) -> dict[str, Any]:
+    """One task in a list."""
+    best = tuning.best_of(task, experiments)
+    return {
+        "id": task.pk,
+        "name": task.name,
+        "status": task.status,
+        "message": task.message,
+        "model": task.model,
+        "engine": task.engine,
+        "objective": task.objective,
+        "created_at": moment(task.created_at),
+        "started_at": moment(task.started_at),
+        "finished_at": moment(task.finished_at),
+        "max_parallel_experiments": task.max_parallel_experiments,
+        "max_iterations": task.file.optimization.max_iterations,
+        "ended_experiments": sum(experiment.has_ended for experiment in experiments),
+        "best_score": None if best is None else best.objective_score,
+        "gain": gain(task, best, tuning.baseline_of(experiments)),
+    }
+
+
+def result(task: TuningTask, experiment: Experiment) -> dict[str, Any]:
+    """A measured configuration with its launch command."""
+    return {
+        "number": experiment.number,
+        "parameters": experiment.parameters,
+        "objective_score": experiment.objective_score,
+        "metrics": experiment.metrics,
+        "command": launch_line(task, experiment),
+    }
+
+
+def one_experiment(experiment: Experiment) -> dict[str, Any]:
+    error = {"kind": experiment.error_kind, "message": experiment.error_message}
+    return {
+        "number": experiment.number,
+        "attempt": experiment.attempt,
+        "status": experiment.status,
+        "is_baseline": experiment.is_baseline,
+        "parameters": experiment.parameters,
+        "metrics": experiment.metrics,
+        "levels": experiment.levels,
+        "objective_score": experiment.objective_score,
+        "feasible": experiment.feasible,
+        "holds_at": experiment.holds_at or None,
+        "error": error if experiment.error_kind else None,
+        "gpus": experiment.gpu_uuids,
+        "node": experiment.node,
+        "command": experiment.command,
+        "started_at": moment(experiment.started_at),
+        "finished_at": moment(experiment.finished_at),
+        "moves": [
+            {"from": move.old, "to": move.new, "at": moment(move.at)}
+            for move in experiment.moves.all()
+        ],
+    }
+
+
+def gain(task: TuningTask, best: Experiment | None, baseline: Experiment | None) -> float | None:
+    """How much better the best is than the engine's defaults: 0.18 is 18 % better."""
+    if best is None or baseline is None or not baseline.feasible:
+        return None
+    maximize = parse_objective(task.objective).maximize
+    return scoring.gain(best.objective_score, baseline.objective_score, maximize)
+
+
+def launch_line(task: TuningTask, experiment: Experiment) -> str:
+    """How to start the engine with this configuration, by hand."""
+    return launching.shell_line(
+        task.file,
+        experiment.parameters,
+        gpus=experiment.gpus,
+        executables=settings.ENGINE_EXECUTABLES,
+    )
+
+
+def moment(at: Any) -> str | None:
+    return None if at is None else at.isoformat()
+
+
+# ── exports ─────────────────────────────────────────────────────────────────────────────────
+
+
+def as_json(task: TuningTask) -> str:
+    return json.dumps(document(task), indent=2)
+
+
+def as_yaml(task: TuningTask) -> str:
+    return write_yaml(document(task))
+
+
+def as_command(task: TuningTask) -> str:
+    """The winner's launch line. Empty when nothing won."""
+    best = tuning.best_of(task, list(task.experiments.all()))
+    return "" if best is None else launch_line(task, best)
+
+
+def as_csv(task: TuningTask) -> str:
+    """One row an experiment: its parameters and its metrics as columns."""
+    experiments = list(task.experiments.all())
+    parameters = list(dict.fromkeys(name for e in experiments for name in e.parameters))
+    metrics = list(dict.fromkeys(name for e in experiments for name in e.metrics))
+    fixed = ("number", "attempt", "status", "feasible", "objective_score")
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([*fixed, "error", *parameters, *metrics])
+    for e in experiments:
+        writer.writerow(
+            [
+                *(getattr(e, name) for name in fixed),
+                spreadsheet_safe(e.error_message),
+                *(spreadsheet_safe(e.parameters.get(name, "")) for name in parameters),
+                *(e.metrics.get(name, "") for name in metrics),
+            ]
+        )
+    return text.getvalue()
+
+
+def spreadsheet_safe(value: Any) -> Any:
+    """Text that a spreadsheet would run as a formula, made plain text."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
+
+
+def as_markdown(task: TuningTask) -> str:
+    """A report for people: the winner, its gain, and every experiment."""
+    experiments = list(task.experiments.all())
+    best = tuning.best_of(task, experiments)
+    lines = [f"# {task.name}", "", f"{task.status} · {task.engine} · {task.objective}", ""]
+    if best is None:
+        lines += ["No configuration met the objectives.", ""]
+    else:
+        percent = gain(task, best, tuning.baseline_of(experiments))
+        lines += [f"**Winner: #{best.number}**, score {best.objective_score:.4g}"]
+        if percent is not None:
+            lines[-1] += f", {percent:+.1%} against the engine's defaults"
+        lines += ["", "```", launch_line(task, best), "```", ""]
+    lines += ["| # | status | score | feasible | parameters | error |", "|--:|---|--:|---|---|---|"]
+    for e in experiments:
+        score = "" if e.objective_score is None else f"{e.objective_score:.4g}"
+        chosen = ", ".join(f"{name}={value}" for name, value in e.parameters.items())
+        cells = [str(e.number), e.status, score, str(e.feasible), chosen, e.error_message]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+EXPORTS = {
+    "csv": as_csv,
+    "json": as_json,
+    "yaml": as_yaml,
+    "markdown": as_markdown,
+    "command": as_command,
+}

@@ -1,0 +1,171 @@
+"""The sections of a task file: the fields of each, their defaults and their limits."""
+
+import math
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from experiments.benchmarks import BENCHMARKS
+from experiments.benchmarks.base import Level
+from experiments.benchmarks.scenarios import parse as parse_scenario
+from experiments.dimensions import Value, check_value
+from experiments.engines.flags import format_value
+from experiments.notation import nearest
+from experiments.objectives import parse_objective
+from experiments.strategies import STRATEGIES
+from experiments.validation import AtLeastOne, Number, Positive, Section
+
+
+class Model(Section):
+    """What is served: a path or a hub id."""
+
+    id_or_path: str = Field(default="", max_length=500)
+    namespace: str = ""
+
+
+class EngineOptions(Section):
+    """What every experiment's engine is started with."""
+
+    executable: str = ""
+    arguments: dict[str, Any] = {}
+    env: dict[str, str] = {}
+
+    @field_validator("arguments")
+    @classmethod
+    def are_values(cls, arguments: dict[str, Any]) -> dict[str, Value]:
+        for name, value in arguments.items():
+            check_value(f"engine.arguments.{name}", value)
+        return arguments
+
+    @field_validator("env", mode="before")
+    @classmethod
+    def as_text(cls, env: object) -> object:
+        if not isinstance(env, dict):
+            return env
+        return {name: _as_variable(value) for name, value in env.items()}
+
+
+class ParallelConfig(Section):
+    """The sizes to try of tensor, pipeline and data parallelism."""
+
+    tp: list[AtLeastOne] = Field(default=[1], min_length=1)
+    pp: list[AtLeastOne] = Field(default=[1], min_length=1)
+    dp: list[AtLeastOne] = Field(default=[1], min_length=1)
+
+
+class Optimization(Section):
+    """How to search, for what, and how much."""
+
+    strategy: str = "bayesian"
+    objective: str
+    max_iterations: AtLeastOne = 10  # experiments
+    timeout_per_iteration: Positive = 600  # seconds for one experiment, engine start included
+    max_parallel_experiments: AtLeastOne = 1
+    seed: int = 0
+
+    @field_validator("strategy")
+    @classmethod
+    def is_a_strategy(cls, name: str) -> str:
+        return _one_of(name, STRATEGIES, "a strategy")
+
+    @field_validator("objective")
+    @classmethod
+    def is_an_objective(cls, text: str) -> str:
+        parse_objective(text)
+        return text
+
+
+class Resources(Section):
+    """What one experiment needs. Without `gpus`, what its configuration says."""
+
+    gpus: AtLeastOne | None = None
+    min_memory_mb: int = Field(default=0, ge=0)
+
+
+def _usual_concurrency(data: dict[str, Any]) -> list[int]:
+    return [] if data.get("request_rate") else [1, 4]
+
+
+def _highest_load(data: dict[str, Any]) -> int:
+    loads = [*data.get("num_concurrency", []), *data.get("request_rate", [])]
+    return math.ceil(max(loads, default=1))
+
+
+class Workload(Section):
+    """The benchmark: which requests, at which load levels, for how long."""
+
+    task: str = "text-to-text"
+    generator: str = "autotuner"
+    model_name: str = ""  # what the server answers to, where it is not the model itself
+    model_tokenizer: str = ""
+    traffic_scenarios: list[str] = Field(default=["D(100,100)"], min_length=1)
+    request_rate: list[Positive] = Field(default=[], min_length=1)  # per second
+    num_concurrency: list[AtLeastOne] = Field(default_factory=_usual_concurrency, min_length=1)
+    arrival: str = "poisson"
+    max_requests_per_iteration: AtLeastOne = 100  # per load level
+    max_time_per_iteration: Positive = 10  # minutes per load level
+    warmup_requests: int = Field(default_factory=_highest_load, ge=0)
+    max_error_rate: Number = Field(default=0.01, ge=0, le=1)
+    additional_params: dict[str, Any] = {}  # sent with every request
+
+    @field_validator("task")
+    @classmethod
+    def is_text(cls, task: str) -> str:
+        return _one_of(task, ["text-to-text"], "supported")
+
+    @field_validator("generator")
+    @classmethod
+    def is_a_generator(cls, name: str) -> str:
+        return _one_of(name, BENCHMARKS, "a load generator")
+
+    @field_validator("arrival")
+    @classmethod
+    def is_an_arrival(cls, name: str) -> str:
+        return _one_of(name, ["poisson", "constant"], "a kind of arrival")
+
+    @field_validator("traffic_scenarios")
+    @classmethod
+    def are_scenarios(cls, scenarios: list[str]) -> list[str]:
+        for scenario in scenarios:
+            parse_scenario(scenario)
+        return _without_twins(scenarios)
+
+    @field_validator("num_concurrency", "request_rate")
+    @classmethod
+    def are_different(cls, loads: list[float]) -> list[float]:
+        return _without_twins(loads)
+
+    def levels(self) -> list[Level]:
+        """Every scenario at every load, the lightest load first."""
+        return [
+            *(
+                Level(scenario, concurrency=concurrency)
+                for concurrency in sorted(self.num_concurrency)
+                for scenario in self.traffic_scenarios
+            ),
+            *(
+                Level(scenario, request_rate=rate)
+                for rate in sorted(self.request_rate)
+                for scenario in self.traffic_scenarios
+            ),
+        ]
+
+
+def _one_of(word: str, known: Any, what: str) -> str:
+    if word in known:
+        return word
+    raise ValueError(f"{word!r} is not {what}{nearest(word, known)}")
+
+
+def _without_twins(values: list[Any]) -> list[Any]:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{value} is given twice")
+    return values
+
+
+def _as_variable(value: object) -> object:
+    """A variable's text: numbers as written, true and false as the 1 and 0 engines read."""
+    if isinstance(value, bool):
+        return str(int(value))
+    return format_value(value) if isinstance(value, int | float) else value

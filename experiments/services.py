@@ -1,0 +1,69 @@
+"""The long-running programs that `up` and `worker` start, watch and stop."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from django.conf import settings
+
+from experiments.processes import Process, tail
+
+QUICK_DEATH = 5.0  # seconds: a service that ends sooner has a fault of its own
+QUICK_DEATHS_ALLOWED = 3
+
+
+class ServiceFailed(RuntimeError):
+    """A service ended again and again right after its start."""
+
+
+@dataclass
+class Service:
+    """One program, started again when it dies."""
+
+    name: str
+    argv: Sequence[str]
+    grace: float = 10.0  # seconds that it may take to end politely
+    process: Process | None = None
+    started: float = 0.0
+    quick_deaths: int = field(default=0)
+
+    @property
+    def log(self) -> Path:
+        return settings.LOG_DIR / f"{self.name}.log"
+
+    def start(self) -> None:
+        # SIGTERM must end a Celery worker now, experiments handed back, not when they are done.
+        environment = {**settings.ENVIRONMENT, "REMAP_SIGTERM": "SIGQUIT"}
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.process = Process.start(
+            list(self.argv), log=self.log, env=environment, cwd=settings.BASE_DIR
+        )
+        self.started = time.monotonic()
+
+    def keep_running(self) -> None:
+        """Start it again if it died. Raises ServiceFailed when that does not help."""
+        if self.process is None or self.process.poll() is None:
+            return
+        quick = time.monotonic() - self.started < QUICK_DEATH
+        self.quick_deaths = self.quick_deaths + 1 if quick else 0
+        if self.quick_deaths >= QUICK_DEATHS_ALLOWED:
+            last = "\n".join(tail(self.log).strip().splitlines()[-5:])
+            raise ServiceFailed(f"{self.name} does not stay up; the end of {self.log}:\n{last}")
+        self.process.stop(0)
+        self.start()
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.stop(self.grace)
+            self.process = None
+
+
+def celery_worker(name: str, queue: str, concurrency: int) -> list[str]:
+    """The command line of a Celery worker that reads one queue."""
+    return [
+        *(settings.PYTHON, "-m", "celery", "-A", "autotuner_site", "worker"),
+        *("--queues", queue, "--hostname", f"{name}@{settings.NODE}"),
+        *("--concurrency", str(concurrency), "--pool", "prefork", "--loglevel", "WARNING"),
+        *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+    ]

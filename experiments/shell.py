@@ -1,0 +1,44 @@
+"""What all shell commands share: how they say that something is wrong."""
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
+
+from experiments.errors import BadInput
+from experiments.models import TuningTask
+from gpupool import PoolUnreachable
+
+
+class ShellCommand(BaseCommand):
+    """A command whose bad input is one line and exit code 2."""
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().execute(*args, **options)
+        except BadInput as error:
+            raise CommandError(str(error), returncode=2) from error
+        except DatabaseError as error:
+            raise CommandError(
+                f"the database does not answer ({error}); is DATABASE_URL right, and has "
+                "`manage.py migrate` been run?"
+            ) from error
+        except PoolUnreachable as error:
+            raise CommandError(
+                f"Redis does not answer ({error}); is `manage.py up` running, or REDIS_URL right?"
+            ) from error
+
+    def print_json(self, document: Any) -> None:
+        """One JSON document, and nothing else, on standard output."""
+        self.stdout.write(json.dumps(document, indent=2, default=str))
+
+
+def find_task(text: str) -> TuningTask:
+    """The task with this id or this name."""
+    found = TuningTask.objects.filter(name=text).first()
+    if found is None and text.isdigit():
+        found = TuningTask.objects.filter(pk=int(text)).first()
+    if found is None:
+        raise BadInput("ID", f"there is no task {text!r}; `manage.py tasks` lists them")
+    return found

@@ -1,0 +1,71 @@
+"""The words for where a task and an experiment are, and the moves between them."""
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Where an experiment is."""
+
+    PENDING = "PENDING"  # Waits in the database for free GPUs
+    PLACED = "PLACED"  # Holds a lease; waits for a worker
+    DEPLOYING = "DEPLOYING"  # A worker has it; the engine is loading the model
+    BENCHMARKING = "BENCHMARKING"  # The engine answers; the benchmark is running
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class TaskStatus(StrEnum):
+    """Where a tuning task is."""
+
+    PENDING = "PENDING"  # Saved, not started
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    COMPLETED = "COMPLETED"  # Ended, with at least one result
+    FAILED = "FAILED"  # Ended, with none
+    CANCELLED = "CANCELLED"
+
+
+class FailureKind(StrEnum):
+    """Why an experiment failed."""
+
+    BAD_FLAG = "bad_flag"  # The engine refused its configuration
+    OUT_OF_MEMORY = "out_of_memory"
+    START_TIMEOUT = "start_timeout"  # Not healthy in time
+    ENGINE_CRASHED = "engine_crashed"
+    BENCHMARK_ERRORS = "benchmark_errors"  # No usable measurement
+    TIMEOUT = "timeout"  # The whole experiment took too long
+    LOST = "lost"  # Its worker died, on every attempt
+    CANCELLED = "cancelled"
+
+
+ENDED = frozenset({Status.SUCCESS, Status.FAILED, Status.CANCELLED})
+LEASED = frozenset({Status.PLACED, Status.DEPLOYING, Status.BENCHMARKING})
+ON_A_WORKER = frozenset({Status.DEPLOYING, Status.BENCHMARKING})
+TASK_ENDED = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
+
+# PENDING again is the next attempt of an experiment whose worker or lease was lost.
+MOVES: dict[Status, frozenset[Status]] = {
+    Status.PENDING: frozenset({Status.PLACED, Status.CANCELLED, Status.FAILED}),
+    Status.PLACED: frozenset({Status.DEPLOYING, Status.PENDING, Status.CANCELLED, Status.FAILED}),
+    Status.DEPLOYING: frozenset(
+        {Status.BENCHMARKING, Status.FAILED, Status.CANCELLED, Status.PENDING}
+    ),
+    Status.BENCHMARKING: frozenset(
+        {Status.SUCCESS, Status.FAILED, Status.CANCELLED, Status.PENDING}
+    ),
+    Status.SUCCESS: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.CANCELLED: frozenset(),
+}
+
+TASK_MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
+    TaskStatus.PENDING: frozenset({TaskStatus.RUNNING, TaskStatus.CANCELLED}),
+    TaskStatus.RUNNING: frozenset(
+        {TaskStatus.PAUSED, TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED}
+    ),
+    TaskStatus.PAUSED: frozenset({TaskStatus.RUNNING, TaskStatus.CANCELLED}),
+    TaskStatus.COMPLETED: frozenset(),
+    TaskStatus.FAILED: frozenset(),
+    TaskStatus.CANCELLED: frozenset(),
+}

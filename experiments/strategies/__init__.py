@@ -1,0 +1,9 @@
+"""The strategies we can search with. To add one: one file here, one line below."""
+
+from experiments.strategies.base import Strategy
+from experiments.strategies.bayesian import Bayesian
+from experiments.strategies.grid_search import GridSearch
+from experiments.strategies.random_search import RandomSearch
+
+_ALL: tuple[Strategy, ...] = (GridSearch(), RandomSearch(), Bayesian())
+STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in _ALL}

@@ -1,0 +1,35 @@
+"""What every search strategy says of itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from experiments.space import Configuration, Space
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration that was tried or is being tried.
+
+    `score` is None while it runs, when it failed and when it was cancelled; higher is
+    better when `maximize`, whatever the objective. `feasible` is None while it runs.
+    """
+
+    configuration: Configuration
+    score: float | None
+    feasible: bool | None
+
+
+class Strategy(Protocol):
+    """A function from what was tried to what to try next. It keeps no state."""
+
+    name: str
+
+    def ask(
+        self, space: Space, trials: Sequence[Trial], *, maximize: bool, seed: int
+    ) -> Configuration | None:
+        """The next configuration, never one among `trials`; None when nothing is left.
+
+        `seed` is the task's; the answer depends on it and on `trials` only.
+        """
+        ...

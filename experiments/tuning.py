@@ -1,0 +1,117 @@
+"""What a task tries next, and when it has ended."""
+
+from collections.abc import Sequence
+
+from django.db import IntegrityError, transaction
+
+from experiments import launching, scoring
+from experiments.engines.flags import gpus_of
+from experiments.errors import MovedElsewhere
+from experiments.models import Experiment, TuningTask
+from experiments.objectives import parse_objective
+from experiments.space import Configuration
+from experiments.states import Status, TaskStatus
+from experiments.strategies import STRATEGIES
+from experiments.strategies.base import Trial
+
+
+def advance(task_id: int) -> None:
+    """Bring a running task up to its number of experiments in flight, or end it.
+
+    Any number of processes may do this at once: a new experiment takes the number that follows
+    what its process saw, so of two that saw the same history one fails and looks again.
+    """
+    while True:
+        task = TuningTask.objects.get(pk=task_id)
+        experiments = list(task.experiments.order_by("number"))
+        if task.status != TaskStatus.RUNNING:
+            return
+        unfinished = sum(not experiment.has_ended for experiment in experiments)
+        if unfinished >= task.max_parallel_experiments:
+            return
+        configuration = next_configuration(task, experiments)
+        if configuration is not None:
+            add_experiment(task, len(experiments) + 1, configuration)
+        elif unfinished:
+            return
+        else:
+            return finish(task)
+
+
+def next_configuration(task: TuningTask, experiments: Sequence[Experiment]) -> Configuration | None:
+    """The configuration to try after `experiments`; None when budget or space are used up."""
+    file = task.file
+    optimization = file.optimization
+    if len(experiments) >= optimization.max_iterations:
+        return None
+    if not experiments and file.base_runtime != "job":
+        return {}  # The baseline: the engine's defaults
+    return STRATEGIES[optimization.strategy].ask(
+        file.space(),
+        [trial(experiment) for experiment in experiments],
+        maximize=parse_objective(optimization.objective).maximize,
+        seed=optimization.seed,
+    )
+
+
+def trial(experiment: Experiment) -> Trial:
+    """An experiment as a strategy sees it."""
+    succeeded = experiment.status == Status.SUCCESS
+    return Trial(
+        configuration=experiment.parameters,
+        score=experiment.objective_score if succeeded else None,
+        feasible=(bool(experiment.feasible) and succeeded) if experiment.has_ended else None,
+    )
+
+
+def add_experiment(task: TuningTask, number: int, configuration: Configuration) -> None:
+    """A new PENDING row, unless the task stopped or another process took the number."""
+    resources = task.file.resources
+    flags = launching.all_parameters(task.file, configuration)
+    try:
+        with transaction.atomic():
+            # The row lock (SQLite: the write lock) orders this against a cancel.
+            running = TuningTask.objects.select_for_update().filter(
+                pk=task.pk, status=TaskStatus.RUNNING
+            )
+            if running.first() is not None:
+                Experiment.objects.create(
+                    task=task,
+                    number=number,
+                    parameters=configuration,
+                    is_baseline=number == 1 and task.engine != "job",
+                    gpus=resources.gpus or gpus_of(flags),
+                    min_memory_mb=resources.min_memory_mb,
+                )
+    except IntegrityError:
+        if not task.experiments.filter(number=number).exists():
+            raise
+
+
+def finish(task: TuningTask) -> None:
+    """End the task; another process may have done so."""
+    try:
+        task.finish()
+    except MovedElsewhere:
+        return
+
+
+def best_of(task: TuningTask, experiments: Sequence[Experiment]) -> Experiment | None:
+    """The winner so far: feasible, and the best score; the older one of equals."""
+    maximize = parse_objective(task.objective).maximize
+    candidates = [e for e in experiments if e.status == Status.SUCCESS and e.feasible]
+    best: Experiment | None = None
+    for experiment in sorted(candidates, key=lambda candidate: candidate.number):
+        if best is None or scoring.better(
+            experiment.objective_score, best.objective_score, maximize
+        ):
+            best = experiment
+    return best
+
+
+def baseline_of(experiments: Sequence[Experiment]) -> Experiment | None:
+    """The measured defaults of the engine, if they could be measured."""
+    for experiment in experiments:
+        if experiment.is_baseline and experiment.status == Status.SUCCESS:
+            return experiment
+    return None

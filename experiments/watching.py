@@ -1,0 +1,75 @@
+"""Follows a task in the terminal until it ends."""
+
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from experiments import reports, tuning
+from experiments.models import Experiment, TuningTask
+from experiments.states import Status
+
+LOOK_EVERY = 0.5  # seconds
+
+
+def watch(
+    task: TuningTask, console: Console, meanwhile: Callable[[], None] = lambda: None
+) -> TuningTask:
+    """Print each experiment as it ends, until the task has; return the task as it ended."""
+    said: set[int] = set()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task(task.name, total=task.file.optimization.max_iterations)
+        while True:
+            task.refresh_from_db()
+            experiments = list(task.experiments.order_by("finished_at"))
+            ended = [experiment for experiment in experiments if experiment.has_ended]
+            for experiment in ended:
+                if experiment.pk not in said:
+                    said.add(experiment.pk)
+                    progress.console.print(one_line(experiment), highlight=False, markup=False)
+            running = sum(not e.has_ended and e.status != Status.PENDING for e in experiments)
+            progress.update(bar, completed=len(ended), description=f"{task.name}: {running} now")
+            if task.has_ended and len(ended) == len(experiments):
+                return task
+            meanwhile()
+            time.sleep(LOOK_EVERY)
+
+
+def one_line(experiment: Experiment) -> str:
+    """An ended experiment, in one line."""
+    name = f"#{experiment.number:<3} {experiment.status.lower():<10}"
+    chosen = " ".join(f"{key}={value}" for key, value in experiment.parameters.items())
+    chosen = chosen or ("engine's defaults" if experiment.is_baseline else "")
+    if experiment.error_kind:
+        return f"{name} {chosen}  {experiment.error_kind}: {experiment.error_message}"
+    mark = "" if experiment.feasible else "  misses the objectives"
+    return f"{name} score {experiment.objective_score:<10.4g} {chosen}{mark}"
+
+
+def outcome(task: TuningTask) -> list[str]:
+    """The end of a task for people: winner, gain, launch command."""
+    experiments = list(task.experiments.all())
+    best = tuning.best_of(task, experiments)
+    if best is None:
+        why = f": {task.message}" if task.message else ""
+        return [f"{task.name} {task.status.lower()}{why}; no configuration won"]
+    chosen = " ".join(f"{key}={value}" for key, value in best.parameters.items())
+    lines = [
+        f"winner          #{best.number} {chosen or 'the engine’s defaults'}",
+        f"{task.objective:<15} {best.objective_score:.4g}",
+        f"launch command  {reports.launch_line(task, best)}",
+    ]
+    percent = reports.gain(task, best, tuning.baseline_of(experiments))
+    if percent is not None:
+        baseline = tuning.baseline_of(experiments)
+        assert baseline is not None
+        defaults = f"{baseline.objective_score:.4g}"
+        lines.insert(2, f"gain            {percent:+.1%} over the engine's defaults ({defaults})")
+    return lines

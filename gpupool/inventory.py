@@ -1,0 +1,192 @@
+"""What GPUs this node has: read from NVML, or CPU slots and pretend GPUs in their place."""
+
+import logging
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Protocol
+
+import pynvml
+
+log = logging.getLogger(__name__)
+
+MIB = 1024 * 1024
+SIMULATED_MEMORY_MB = 80 * 1024
+MOST_CPU_SLOTS = 8  # of `auto`
+
+FORMS = "auto, nvml, cpu:K, simulated:N or simulated:NxMEMORY_MB"
+
+
+class NoDriver(RuntimeError):
+    """No NVIDIA driver answers on this machine."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU, or what stands in for one, as it was when it was read.
+
+    Memory is in MiB, `utilization` from 0 to 1. `cores` are those that a CPU slot pins its
+    engine to; a real GPU has none.
+    """
+
+    uuid: str
+    node: str
+    index: int
+    name: str
+    memory_total_mb: int
+    memory_free_mb: int
+    utilization: float
+    cores: tuple[int, ...] = ()
+
+
+class Inventory(Protocol):
+    """The GPUs of one node."""
+
+    def gpus(self) -> list[Gpu]:
+        """Every GPU that can be read, with fresh readings."""
+        ...
+
+
+def open_inventory(spec: str, node: str) -> Inventory:
+    """The inventory that GPUPOOL_INVENTORY asks for, on the node of this name.
+
+    Raises ValueError for a specification that cannot be used, NoDriver for `nvml` on a machine
+    without one.
+    """
+    spec = spec.strip()
+    if spec == "auto":
+        return _whatever_is_here(node)
+    if spec == "nvml":
+        return Nvml(node)
+    if match := re.fullmatch(r"cpu:([1-9]\d*)", spec):
+        return CpuSlots(node, int(match[1]), sorted(os.sched_getaffinity(0)))
+    if match := re.fullmatch(r"simulated:([1-9]\d*)(?:x([1-9]\d*))?", spec):
+        return Simulated(node, int(match[1]), int(match[2] or SIMULATED_MEMORY_MB))
+    raise ValueError(f"GPUPOOL_INVENTORY: {spec!r} is not one of {FORMS} (K, N: 1 or more)")
+
+
+def _whatever_is_here(node: str) -> Inventory:
+    try:
+        return Nvml(node)
+    except NoDriver as reason:
+        cores = sorted(os.sched_getaffinity(0))
+        slots = min(len(cores), MOST_CPU_SLOTS)
+        log.info("%s Using %d CPU slots instead.", reason, slots)
+        return CpuSlots(node, slots, cores)
+
+
+class Nvml:
+    """The GPUs that the NVIDIA driver knows."""
+
+    def __init__(self, node: str) -> None:
+        """Raises NoDriver when NVML cannot be started."""
+        self._node = node
+        try:
+            pynvml.nvmlInit()
+        except pynvml.NVMLError as error:
+            raise NoDriver(f"No NVIDIA driver answers: {error}.") from error
+
+    def gpus(self) -> list[Gpu]:
+        """Every GPU that can be read; one that cannot is left out, with a warning."""
+        found = []
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            try:
+                found.append(self._read(index))
+            except pynvml.NVMLError as error:
+                log.warning("GPU %d of %s cannot be read: %s", index, self._node, error)
+        return found
+
+    def _read(self, index: int) -> Gpu:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        return Gpu(
+            uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
+            node=self._node,
+            index=index,
+            name=_text(pynvml.nvmlDeviceGetName(handle)),
+            memory_total_mb=memory.total // MIB,
+            memory_free_mb=memory.free // MIB,
+            utilization=_utilization(handle),
+        )
+
+
+def _utilization(handle: Any) -> float:
+    try:
+        return float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100
+    except pynvml.NVMLError_NotSupported:
+        return 0.0  # Some GPUs, such as those split by MIG, have no such counter
+
+
+def _text(name: str | bytes) -> str:
+    """NVML's names are bytes in some versions of its bindings."""
+    return name.decode(errors="replace") if isinstance(name, bytes) else name
+
+
+class CpuSlots:
+    """Shares of this machine's cores and memory, for real engines without a GPU."""
+
+    def __init__(self, node: str, slots: int, cores: Sequence[int]) -> None:
+        """Raises ValueError when there are more slots than cores."""
+        if slots > len(cores):
+            raise ValueError(
+                f"GPUPOOL_INVENTORY: cpu:{slots} needs {slots} cores,"
+                f" and this process may use {len(cores)}"
+            )
+        self._node = node
+        self._shares = _share(cores, slots)
+
+    def gpus(self) -> list[Gpu]:
+        """The slots; their memory is an equal share of the machine's, now."""
+        total, available = _memory_mb()
+        slots = len(self._shares)
+        return [
+            Gpu(
+                uuid=f"cpu-{self._node}-{index}",
+                node=self._node,
+                index=index,
+                name="CPU slot, 1 core" if len(cores) == 1 else f"CPU slot, {len(cores)} cores",
+                memory_total_mb=total // slots,
+                memory_free_mb=available // slots,
+                utilization=0.0,  # Who uses a slot is known to the pool alone
+                cores=cores,
+            )
+            for index, cores in enumerate(self._shares)
+        ]
+
+
+def _share(cores: Sequence[int], slots: int) -> list[tuple[int, ...]]:
+    """Disjoint runs of neighbouring cores, as equal as possible, that use all of them."""
+    bounds = [slot * len(cores) // slots for slot in range(slots + 1)]
+    return [tuple(cores[low:high]) for low, high in pairwise(bounds)]
+
+
+def _memory_mb() -> tuple[int, int]:
+    """The machine's total and available memory, in MiB."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+    return kib["MemTotal"] // 1024, kib["MemAvailable"] // 1024
+
+
+class Simulated:
+    """GPUs that do not exist, always idle: for planning and for tests."""
+
+    def __init__(self, node: str, count: int, memory_mb: int) -> None:
+        self._gpus = [
+            Gpu(
+                uuid=f"sim-{node}-{index}",
+                node=node,
+                index=index,
+                name="Simulated GPU",
+                memory_total_mb=memory_mb,
+                memory_free_mb=memory_mb,
+                utilization=0.0,
+            )
+            for index in range(count)
+        ]
+
+    def gpus(self) -> list[Gpu]:
+        """The same GPUs at every call."""
+        return list(self._gpus)

@@ -1,0 +1,133 @@
+"""A lease: the right to use some GPUs of one node until it ends, unless its holder renews it."""
+
+import json
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from redis.exceptions import RedisError
+
+log = logging.getLogger(__name__)
+
+# Parts of a lease's time to live.
+RENEW_EVERY = 1 / 3
+RETRY_EVERY = 1 / 20  # after Redis did not answer
+STOP_MARGIN = 1 / 6  # left to a holder that must stop before somebody else begins
+
+
+@dataclass(frozen=True)
+class Lease:
+    """All the GPUs that one holder was granted, on one node.
+
+    `token` only grows from lease to lease, so that what an older holder writes can be refused.
+    Times are seconds of Redis's clock.
+    """
+
+    id: str
+    token: int
+    holder: str
+    group: str
+    node: str
+    gpus: tuple[str, ...]
+    granted_at: float
+    ends_at: float
+
+    def to_json(self) -> str:
+        """This lease as a JSON object with the names of its fields."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes, **fields: Any) -> Self:
+        """The lease that `to_json` wrote, with these fields added or replaced.
+
+        Raises KeyError or TypeError when a field is missing or unknown.
+        """
+        known = {**json.loads(text), **fields}
+        known["gpus"] = tuple(known["gpus"])
+        return cls(**known)
+
+
+class KeepAlive:
+    """Renews a lease from a thread of its own for as long as the `with` block runs.
+
+    `lost` turns true, for good, when a renewal is told that the lease has ended, or when Redis was
+    out of reach for so long that it may have. An outage shorter than that changes nothing.
+    It does not release the lease: that is for the one who took it.
+    """
+
+    def __init__(self, renew: Callable[[], bool], ttl: float, name: str = "") -> None:
+        """`renew` extends the lease to `ttl` seconds from now, or says False: it had ended."""
+        self._renew = renew
+        self._ttl = ttl
+        self._name = name
+        self._lock = threading.Lock()
+        self._deadline = math.inf
+        self._answered = threading.Event()
+        self._ended = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"keep-alive {name}", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Starts to renew, and waits for the first answer: how much time is left is not known."""
+        self._deadline = self._good_until(time.monotonic())
+        self._thread.start()
+        self._answered.wait(self._ttl * (1 - STOP_MARGIN))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        # A call that hangs must not hold up the holder; its late renewal does no harm.
+        self._thread.join(timeout=1)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the GPUs may belong to somebody else."""
+        # Looked up on the clock, not by the thread: that one may hang in a call to Redis.
+        with self._lock:
+            if time.monotonic() >= self._deadline:
+                self._ended.set()
+            return self._ended.is_set()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds for the lease to be lost; whether it is."""
+        end = time.monotonic() + timeout
+        while not self.lost and (left := end - time.monotonic()) > 0:
+            self._ended.wait(max(0.0, min(left, self._deadline - time.monotonic())))
+        return self.lost
+
+    def _good_until(self, renewed: float) -> float:
+        return renewed + self._ttl * (1 - STOP_MARGIN)
+
+    def _run(self) -> None:
+        pause = 0.0
+        while not self._stop.wait(pause) and not self.lost:
+            pause = self._ttl * (RENEW_EVERY if self._try() else RETRY_EVERY)
+
+    def _try(self) -> bool:
+        """One renewal; whether Redis answered."""
+        # Redis counts the time to live from when it answers, so counting from before the call is
+        # on the safe side.
+        sent = time.monotonic()
+        try:
+            renewed = self._renew()
+        except (RedisError, OSError) as error:
+            log.warning("Lease %s: could not be renewed: %s", self._name, error)
+            return False
+        if not self.lost:  # too late is too late: the holder may have been told already
+            if renewed:
+                with self._lock:
+                    self._deadline = self._good_until(sent)
+            else:
+                self._ended.set()
+        self._answered.set()
+        return True

@@ -1,0 +1,13 @@
+"""Settings for all tests: a data folder of their own, and no Redis of anybody else."""
+
+import os
+import tempfile
+from pathlib import Path
+
+FOLDER = Path(tempfile.mkdtemp(prefix="at-"))  # Short: a Unix socket's path has 107 characters
+
+os.environ["AUTOTUNER_DATA_DIR"] = str(FOLDER / "data")
+os.environ["GPUPOOL_INVENTORY"] = "simulated:4"
+os.environ["AUTOTUNER_NODE"] = "testnode"
+for name in ("REDIS_URL", "DATABASE_URL", "DEBUG", "AUTOTUNER_HTTPS"):
+    os.environ.pop(name, None)
