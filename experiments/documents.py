@@ -9,7 +9,10 @@ import yaml
 
 from experiments.errors import BadInput
 
-FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+# With a point or an exponent: 1e-4 is a number too, which older YAML reads as text.
+FLOAT = re.compile(
+    r"[-+]?(?:[0-9]*\.[0-9]+|[0-9]+\.)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+)
 
 
 def read_document(text: str, source: str = "") -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from experiments import launching, planning, scoring
+from experiments import launching, scoring
 from experiments.benchmarks import BENCHMARKS
 from experiments.benchmarks.base import Level, Load, Metrics
 from experiments.engines import ENGINES
@@ -140,7 +140,7 @@ class Attempt:
             self.file.slo,
             gpus=len(self.lease.gpus),
             max_error_rate=self.file.benchmark.max_error_rate,
-            per_gpu=len(planning.gpus_per_experiment(self.file)) > 1,
+            per_gpu=self.file.per_gpu,
         )
         verdicts = {verdict.label: asdict(verdict) for verdict in score.levels}
         return {

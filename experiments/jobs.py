@@ -3,7 +3,6 @@
 from typing import Any
 
 from celery import shared_task
-from django.conf import settings
 
 from experiments import dispatch, execution, healing, tuning
 from experiments.models import Experiment, TuningTask

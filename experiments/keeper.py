@@ -176,21 +176,27 @@ class Family:
     def end(self, stop: Stop, wait: Callable[[float], Stop | None]) -> None:
         """SIGTERM, `grace` seconds, then SIGKILL for all until nobody is left."""
         self.reap()
-        if self.is_gone:
-            return
-        if stop.for_all:
-            send_all(signal.SIGTERM)
-        elif self.exit_code is None:
+        if not stop.for_all and self.exit_code is None:
             os.kill(self.main, signal.SIGTERM)
-        deadline = time.monotonic() + stop.grace
-        while not self.is_gone and (left := deadline - time.monotonic()) > 0:
-            again = wait(left)
-            if again is not None:  # The owner may have died by now
-                deadline = min(deadline, time.monotonic() + again.grace)
-            self.reap()
+            self._outlast(stop.grace, wait, lambda: self.exit_code is not None)
+            stop = Stop(0) if self.exit_code is None else ENDED_BY_ITSELF
+        if not self.is_gone:
+            send_all(signal.SIGTERM)
+            self._outlast(stop.grace, wait, lambda: self.is_gone)
         while not self.is_gone:
             send_all(signal.SIGKILL)
             wait(LOOK_AGAIN)
+            self.reap()
+
+    def _outlast(
+        self, grace: float, wait: Callable[[float], Stop | None], is_over: Callable[[], bool]
+    ) -> None:
+        """Wait until it is over, at most `grace` seconds, or less when told again to stop."""
+        deadline = time.monotonic() + grace
+        while not is_over() and (left := deadline - time.monotonic()) > 0:
+            again = wait(left)
+            if again is not None:  # The owner may have died by now
+                deadline = min(deadline, time.monotonic() + again.grace)
             self.reap()
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -31,13 +31,23 @@ from gpupool import Lease
 ATTEMPTS = 3  # How often an experiment is tried again after its worker was lost
 
 
+if TYPE_CHECKING:
+    Text = models.TextField[Any, Any]
+else:
+    Text = models.TextField
+
+
 def choices(words: Iterable[Any]) -> list[tuple[str, str]]:
     """The words of an enumeration as a model field wants them."""
     return [(word.value, word.value) for word in words]
 
 
-class JsonText(models.TextField):
+class JsonText(Text):
     """JSON kept as text, because PostgreSQL's jsonb forgets the order of keys and ours matters."""
+
+    if TYPE_CHECKING:  # What a column of it holds, for the types
+        _pyi_private_set_type: Any
+        _pyi_private_get_type: Any
 
     def from_db_value(self, value: str | None, *_: Any) -> Any:
         return None if value is None else json.loads(value)

@@ -7,7 +7,6 @@ from typing import Any
 from django.conf import settings
 
 from experiments import launching
-from experiments.engines.flags import gpus_of
 from experiments.errors import BadInput
 from experiments.models import TuningTask
 from experiments.pool import gpu_pool
@@ -48,31 +47,13 @@ def check(file: TaskFile, pool: Pool) -> None:
             f"{settings.MAX_PARALLEL_EXPERIMENTS} (setting MAX_PARALLEL_EXPERIMENTS) and "
             f"{known} (GPUs in the pool)",
         )
-    needed = max(gpus_per_experiment(file))
+    needed = max(file.gpu_counts())
     if pool.largest_node is not None and needed > pool.largest_node:
         raise BadInput(
             "resources.gpus",
             f"a configuration needs {needed} GPUs on one node, and the largest node has "
             f"{pool.largest_node}",
         )
-
-
-def gpus_per_experiment(file: TaskFile) -> list[int]:
-    """The numbers of GPUs that configurations of this task need, ascending."""
-    if file.resources.gpus:
-        return [file.resources.gpus]
-    fixed = dict(file.engine.arguments)
-    combinations: list[dict[str, Any]] = [fixed]
-    for dimension in file.space().dimensions:
-        values = dimension.values() or ()
-        if any(gpus_of({dimension.name: value}) > 1 for value in values):  # A parallel size
-            combinations = [
-                {**others, dimension.name: value} for others in combinations for value in values
-            ]
-    needs = {gpus_of(combination) for combination in combinations}
-    if file.base_runtime != "job":
-        needs.add(gpus_of(fixed))  # The baseline
-    return sorted(needs)
 
 
 def create(file: TaskFile, created_by: Any = None) -> TuningTask:
@@ -138,13 +119,13 @@ def plan(file: TaskFile) -> Plan:
         baseline=baseline,
         strategy=file.optimization.strategy,
         parallel=file.optimization.max_parallel_experiments,
-        gpus_per_experiment=gpus_per_experiment(file),
+        gpus_per_experiment=file.gpu_counts(),
         gpus_in_pool=pool.gpus,
         levels=[] if file.base_runtime == "job" else [level.label for level in file.levels()],
         first_command=launching.shell_line(
             file,
             first,
-            gpus=gpus_per_experiment(file)[0],
+            gpus=file.gpu_counts()[0],
             executables=settings.ENGINE_EXECUTABLES,
         ),
         warnings=warnings,

@@ -55,7 +55,9 @@ class Service:
 
     def stop(self) -> None:
         if self.process is not None:
-            self.process.stop(self.grace)
+            # A service ends its own children in order: an engine that dies before its worker
+            # knows of the stop would look like one that crashed.
+            self.process.stop(self.grace, only_main=True)
             self.process = None
 
 

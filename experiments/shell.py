@@ -5,6 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
+from rich.console import Console
+from rich.table import Table
 
 from experiments.errors import BadInput
 from experiments.models import TuningTask
@@ -32,6 +34,13 @@ class ShellCommand(BaseCommand):
     def print_json(self, document: Any) -> None:
         """One JSON document, and nothing else, on standard output."""
         self.stdout.write(json.dumps(document, indent=2, default=str))
+
+    def print_table(self, table: Table) -> None:
+        """A table on standard output, as wide as the terminal."""
+        console = Console()
+        with console.capture() as captured:
+            console.print(table)
+        self.stdout.write(captured.get(), ending="")
 
 
 def find_task(text: str) -> TuningTask:

@@ -1,12 +1,12 @@
 """The task file: what a user writes to say what is to be tuned, and how."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
 from experiments.benchmarks.base import Level
-from experiments.dimensions import Choices, Dimension
+from experiments.dimensions import Choices, Dimension, Value
 from experiments.documents import read_document, write_yaml
 from experiments.engines import ENGINES
 from experiments.engines.custom import BUILT_IN, check_command
@@ -34,6 +34,9 @@ PARALLEL_FLAGS = {
     },
     "sglang": {"tp": "tp-size", "pp": "pp-size", "dp": "dp-size"},
 }
+# Flags that say how many GPUs an engine needs.
+PARALLEL_SIZES = frozenset(name for names in PARALLELISM for name in names)
+PARALLEL_NAMES = PARALLEL_SIZES | {"enable-dp-attention"}
 WITH_A_COMMAND = ("custom", "job")  # Their command line is the user's
 
 
@@ -99,10 +102,23 @@ class TaskFile(Section):
         """The load levels that every experiment is measured at, the lightest first."""
         return self.benchmark.levels()
 
+    def gpu_counts(self) -> list[int]:
+        """The numbers of GPUs that configurations, and the baseline, need; ascending."""
+        if self.resources.gpus:
+            return [self.resources.gpus]
+        combinations: list[dict[str, Value]] = [dict(self.engine.arguments)]
+        for dimension in self.space().dimensions:
+            if dimension.name.replace("_", "-") in PARALLEL_NAMES:
+                values = dimension.values() or ()
+                combinations = [
+                    {**others, dimension.name: value} for others in combinations for value in values
+                ]
+        return sorted({gpus_of(self.engine.arguments), *map(gpus_of, combinations)})
+
     @property
     def per_gpu(self) -> bool:
         """Whether configurations use different numbers of GPUs, so that throughput is per GPU."""
-        return self.resources.gpus is None and len(_gpu_counts(self)) > 1
+        return len(self.gpu_counts()) > 1
 
     @property
     def warnings(self) -> list[str]:
@@ -172,7 +188,7 @@ def _contradictions(task: TaskFile) -> Iterator[BadInput]:
     try:
         space = task.space()
         _check_command(task, space)
-        _gpu_counts(task)
+        _check_sizes(task, space)
     except BadInput as problem:
         yield problem
         return
@@ -226,20 +242,22 @@ def _check_command(task: TaskFile, space: Space) -> None:
         raise BadInput("model.id_or_path", "is missing; the command uses {model}")
 
 
-def _gpu_counts(task: TaskFile) -> set[int]:
-    """The numbers of GPUs that configurations, and the baseline, ask for."""
-    fixed = task.engine.arguments
-    counts = {gpus_of(fixed)}
-    sizes = {spelling for spellings in PARALLELISM for spelling in spellings}
-    for dimension in task.space().dimensions:
-        flag = dimension.name.replace("_", "-")
-        if flag in sizes or flag == "enable-dp-attention":
-            for value in dimension.values() or ():
-                try:
-                    counts.add(gpus_of({**fixed, dimension.name: value}))
-                except BadInput as problem:
-                    raise BadInput(f"parameters.{dimension.name}", problem.message) from None
-    return counts
+def _check_sizes(task: TaskFile, space: Space) -> None:
+    """Raise BadInput unless every size of parallelism is a number of GPUs."""
+    for name, value in task.engine.arguments.items():
+        _check_size(f"engine.arguments.{name}", name, [value])
+    for dimension in space.dimensions:
+        if dimension.name.replace("_", "-") in PARALLEL_SIZES:
+            values = dimension.values() or [dimension.at(0.3)]  # A fraction is no size
+            _check_size(f"parameters.{dimension.name}", dimension.name, values)
+
+
+def _check_size(field: str, name: str, values: Sequence[Value]) -> None:
+    for value in values:
+        try:
+            gpus_of({name: value})
+        except BadInput as problem:
+            raise BadInput(field, problem.message) from None
 
 
 def _warnings(task: TaskFile) -> Iterator[str]:

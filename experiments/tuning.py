@@ -10,9 +10,11 @@ from experiments.errors import MovedElsewhere
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import parse_objective
 from experiments.space import Configuration
-from experiments.states import Status, TaskStatus
+from experiments.states import FailureKind, Status, TaskStatus
 from experiments.strategies import STRATEGIES
 from experiments.strategies.base import Trial
+
+INNOCENT = (FailureKind.LOST, FailureKind.CANCELLED)
 
 
 def advance(task_id: int) -> None:
@@ -55,12 +57,13 @@ def next_configuration(task: TuningTask, experiments: Sequence[Experiment]) -> C
 
 
 def trial(experiment: Experiment) -> Trial:
-    """An experiment as a strategy sees it."""
+    """An experiment as a strategy sees it. What was lost or cancelled says nothing of it."""
     succeeded = experiment.status == Status.SUCCESS
+    known = experiment.has_ended and experiment.error_kind not in INNOCENT
     return Trial(
         configuration=experiment.parameters,
         score=experiment.objective_score if succeeded else None,
-        feasible=(bool(experiment.feasible) and succeeded) if experiment.has_ended else None,
+        feasible=(bool(experiment.feasible) and succeeded) if known else None,
     )
 
 

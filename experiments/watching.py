@@ -33,7 +33,9 @@ def watch(
             for experiment in ended:
                 if experiment.pk not in said:
                     said.add(experiment.pk)
-                    progress.console.print(one_line(experiment), highlight=False, markup=False)
+                    progress.console.print(
+                        one_line(experiment), highlight=False, markup=False, soft_wrap=True
+                    )
             running = sum(not e.has_ended and e.status != Status.PENDING for e in experiments)
             progress.update(bar, completed=len(ended), description=f"{task.name}: {running} now")
             if task.has_ended and len(ended) == len(experiments):

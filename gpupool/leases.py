@@ -123,11 +123,10 @@ class KeepAlive:
         except (RedisError, OSError) as error:
             log.warning("Lease %s: could not be renewed: %s", self._name, error)
             return False
-        if not self.lost:  # too late is too late: the holder may have been told already
-            if renewed:
-                with self._lock:
-                    self._deadline = self._good_until(sent)
-            else:
-                self._ended.set()
+        if renewed:
+            with self._lock:
+                self._deadline = self._good_until(sent)
+        else:
+            self._ended.set()
         self._answered.set()
         return True

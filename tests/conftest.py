@@ -1,10 +1,14 @@
 """Settings for all tests: a data folder of their own, and no Redis of anybody else."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 FOLDER = Path(tempfile.mkdtemp(prefix="at-"))  # Short: a Unix socket's path has 107 characters
+
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 
 os.environ["AUTOTUNER_DATA_DIR"] = str(FOLDER / "data")
 os.environ["GPUPOOL_INVENTORY"] = "simulated:4"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import optuna
 
 SUGGESTIONS = 10  # asked for before chance decides, when each was tried already
-MODEL_AFTER = 8  # scores, of configurations by chance, before the model is asked
+MODEL_AFTER = 8  # finished trials, chosen by chance, before the model is asked
 
 
 class Bayesian:
@@ -36,7 +36,7 @@ class Bayesian:
         inside = [trial for trial in trials if space.contains(trial.configuration)]
         if size is not None and len({space.key(t.configuration) for t in inside}) >= size:
             return None
-        if sum(trial.score is not None for trial in inside) < MODEL_AFTER:
+        if sum(trial.feasible is not None for trial in inside) < MODEL_AFTER:
             return untried(space, tried, rng)
         # A fixed seed would give the same suggestion at every ask of one history's siblings.
         study = _study(space, inside, maximize, zlib.crc32(f"{seed}:{len(trials)}".encode()))

@@ -4,7 +4,6 @@ import itertools
 import json
 import multiprocessing
 import random
-import shutil
 import tempfile
 import threading
 import time
@@ -24,17 +23,17 @@ PREFIXES = (f"{{pool{number}}}" for number in itertools.count())
 @pytest.fixture
 def folder() -> Iterator[Path]:
     # Not tmp_path: the path of a Unix socket must be short.
-    path = Path(tempfile.mkdtemp(prefix="at-"))
-    yield path
-    shutil.rmtree(path)
+    with tempfile.TemporaryDirectory(prefix="at-") as path:
+        yield Path(path)
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RedisServer]:
-    path = Path(tempfile.mkdtemp(prefix="at-"))
-    with running_redis(path) as running:
+    with (
+        tempfile.TemporaryDirectory(prefix="at-") as path,
+        running_redis(Path(path)) as running,
+    ):
         yield running
-    shutil.rmtree(path)
 
 
 @pytest.fixture
@@ -91,6 +90,12 @@ def test_the_gpus_of_a_lease_are_on_one_node(pool: GpuPool) -> None:
 
     assert (lease.node, lease.gpus) == ("n2", ("n2-0", "n2-1"))
     assert pool.acquire("b", gpus=3) is None
+
+
+def test_the_gpus_of_a_lease_are_in_the_order_of_their_index(pool: GpuPool) -> None:
+    pool.publish("n1", [gpu(10), gpu(2, used=0.5)])
+
+    assert granted(pool.acquire("a", gpus=2)).gpus == ("n1-2", "n1-10")
 
 
 def test_a_lease_says_who_has_what_until_when(pool: GpuPool) -> None:

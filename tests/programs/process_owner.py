@@ -1,18 +1,18 @@
 """Starts a program as a worker would, prints its pids, and waits to be killed.
 
-process_owner.py LOG PIDS ARGV…         PIDS: how many to wait for
+process_owner.py LOG ARGV…      the program says `ready` when it is complete
 """
 
 import sys
 import time
 from pathlib import Path
 
-from experiments.processes import Process
+from experiments.processes import Process, tail
 
 
-def main(log: str, pids: str, *argv: str) -> None:
+def main(log: str, *argv: str) -> None:
     process = Process.start(argv, log=Path(log))
-    while len(process.descendants()) < int(pids):
+    while "ready" not in tail(Path(log)):
         time.sleep(0.01)
     print(*process.descendants(), flush=True)
     time.sleep(600)

@@ -91,7 +91,11 @@ def test_leaves_import_no_rows_and_no_flows() -> None:
             relative.parent.name == "experiments" and path.stem in LEAVES
         )
         if is_leaf:
-            allowed = LEAVES | LEAF_FOLDERS | {"dimensions", "documents", "taskfile", "validation"}
+            allowed = (
+                LEAVES
+                | LEAF_FOLDERS
+                | {"dimensions", "documents", "sections", "taskfile", "validation"}
+            )
             assert parts_of(path) <= allowed, f"{name(path)}: {parts_of(path) - allowed}"
 
 

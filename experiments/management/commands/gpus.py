@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import CommandParser
-from rich.console import Console
 from rich.table import Table
 
 from experiments.pool import gpu_pool
@@ -21,9 +20,12 @@ class Command(ShellCommand):
         pool = gpu_pool()
         gpus, leases, waiting = pool.gpus(), pool.leases(), pool.waiting()
         if options["json"]:
-            rows = {"gpus": gpus, "leases": leases, "waiting": waiting}
             return self.print_json(
-                {name: [asdict(row) for row in found] for name, found in rows.items()}
+                {
+                    "gpus": [asdict(gpu) for gpu in gpus],
+                    "leases": [asdict(lease) for lease in leases],
+                    "waiting": [asdict(request) for request in waiting],
+                }
             )
         if not gpus:
             self.stdout.write("no GPUs in the pool; `manage.py worker` puts a host's GPUs in")
@@ -32,7 +34,7 @@ class Command(ShellCommand):
             memory = f"{gpu.memory_free_mb} / {gpu.memory_total_mb}"
             table.add_row(gpu.node, str(gpu.index), gpu.name, memory, gpu.state, gpu.holder or "")
         if gpus:
-            Console(file=self.stdout._out).print(table)
+            self.print_table(table)
         for request in waiting:
             self.stdout.write(f"waiting: {request.holder} for {request.gpus} GPUs")
         return None

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.core.management.base import CommandParser
-from rich.console import Console
 from rich.table import Table
 
 from experiments import reports
@@ -40,5 +39,5 @@ class Command(ShellCommand):
                 "" if best is None else f"{best:.4g}",
                 "" if gain is None else f"{gain:+.1%}",
             )
-        Console(file=self.stdout._out).print(table)
+        self.print_table(table)
         return None

@@ -1,0 +1,165 @@
+"""The admin: tasks are worked with in `task_admin.py`; what is here is for reading."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django_celery_results.models import GroupResult, TaskResult
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from experiments import logs
+from experiments.documents import write_yaml
+from experiments.figures import number, objective, plain
+from experiments.models import Experiment, Move
+from experiments.task_admin import STATUS_COLOURS, STYLE, block, column, live_url
+
+
+class ReadOnly:
+    """No door for changes: these rows are written by what runs."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class MoveInline(ReadOnly, TabularInline):  # type: ignore[misc]
+    model = Move
+    fields = ("at", "old", "new", "attempt", "reason")
+    readonly_fields = fields
+    extra = 0
+    hide_title = True
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("experiments.view_experiment")
+
+
+@admin.register(Experiment)
+class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = (
+        *("name", "state", "chosen", "score", "feasible", "error", "node", "gpu_names"),
+        *("started_at", "finished_at"),
+    )
+    list_filter = ("status", "error_kind", ("task", admin.RelatedOnlyFieldListFilter))
+    search_fields = ("task__name", "parameters", "error_message")
+    list_select_related = ("task",)
+    ordering = ("-task_id", "-number")
+    inlines = (MoveInline,)
+    fieldsets = (
+        (
+            "Experiment",
+            {"fields": ("page", "state", "attempt", "is_baseline", "error_kind", "error_message")},
+        ),
+        ("Configuration", {"fields": ("configuration", "command_line")}),
+        ("Result", {"fields": ("score", "feasible", "holds_at", "results")}),
+        (
+            "Where and when",
+            {
+                "fields": (
+                    *("node", "gpu_names", "created_at", "placed_at", "started_at"),
+                    *("benchmarking_at", "finished_at"),
+                )
+            },
+        ),
+        ("End of the engine's log", {"fields": ("log",)}),
+    )
+
+    class Media:
+        css = STYLE
+
+    @column("Experiment", ordering="number")
+    def name(self, experiment: Experiment) -> str:
+        return f"{experiment.task} #{experiment.number}"
+
+    @column("Task")
+    def page(self, experiment: Experiment) -> SafeString:
+        text = f"{experiment.task} #{experiment.number}"
+        return format_html('<a class="at-link" href="{}">{}</a>', live_url(experiment.task), text)
+
+    @column("Status", ordering="status", label=STATUS_COLOURS)
+    def state(self, experiment: Experiment) -> str:
+        return experiment.status
+
+    @column("Parameters")
+    def chosen(self, experiment: Experiment) -> str:
+        pairs = [f"{name}={plain(value)}" for name, value in experiment.parameters.items()]
+        return ", ".join(pairs) or ("the engine's defaults" if experiment.is_baseline else "–")
+
+    @column("Score", ordering="objective_score")
+    def score(self, experiment: Experiment) -> str:
+        if experiment.objective_score is None:
+            return "–"
+        _, unit, factor = objective(experiment.task)
+        return f"{number(experiment.objective_score * factor)} {unit}".strip()
+
+    @column("Error", ordering="error_kind")
+    def error(self, experiment: Experiment) -> str:
+        if not experiment.error_kind:
+            return "–"
+        return f"{experiment.error_kind}: {experiment.error_message[:120]}"
+
+    @column("GPUs")
+    def gpu_names(self, experiment: Experiment) -> str:
+        return ", ".join(experiment.gpu_uuids) or "–"
+
+    @column("Parameters")
+    def configuration(self, experiment: Experiment) -> SafeString:
+        return block(write_yaml(experiment.parameters) if experiment.parameters else "defaults")
+
+    @column("Command")
+    def command_line(self, experiment: Experiment) -> SafeString:
+        return block("\n".join(experiment.command) or "–")
+
+    @column("Measured")
+    def results(self, experiment: Experiment) -> SafeString:
+        found = {"metrics": experiment.metrics, "levels": experiment.levels}
+        return block(write_yaml({name: value for name, value in found.items() if value} or "–"))
+
+    @column("Log")
+    def log(self, experiment: Experiment) -> SafeString:
+        return block(logs.end_of(experiment), "at-log")
+
+
+# ── what other applications brought, in this site's look ───────────────────────────────────
+
+admin.site.unregister([TaskResult, GroupResult, User, Group])
+
+
+@admin.register(TaskResult)
+class TaskResultAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("date_done", "task_name", "state", "short_result", "worker")
+    list_filter = ("status", "worker", "date_done")
+    search_fields = ("task_id", "task_args", "result")
+    fields = (
+        *("task_id", "task_name", "state", "worker", "task_args", "task_kwargs"),
+        *("result", "traceback", "date_created", "date_started", "date_done"),
+    )
+
+    @column("Status", ordering="status", label={"SUCCESS": "success"})
+    def state(self, job: TaskResult) -> str:
+        return str(job.status)
+
+    @column("Result")
+    def short_result(self, job: TaskResult) -> str:
+        return (job.result or "–")[:200]
+
+
+@admin.register(User)
+class OurUserAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+
+
+@admin.register(Group)
+class OurGroupAdmin(GroupAdmin, ModelAdmin):  # type: ignore[misc]
+    pass

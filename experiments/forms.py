@@ -1,0 +1,295 @@
+"""The form of a tuning task. Its truth is the task file; the fields are a view of it."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+from django import forms
+from pydantic import BaseModel
+from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from experiments import planning, taskfile, textareas
+from experiments.benchmarks import BENCHMARKS
+from experiments.engines import ENGINES
+from experiments.errors import BadInput
+from experiments.models import TuningTask
+from experiments.sections import Optimization, Resources, Workload
+from experiments.strategies import STRATEGIES
+
+# Where in the task file the value of each form field is.
+PLACES = {
+    "name": "task_name",
+    "description": "description",
+    "engine": "base_runtime",
+    "model": "model.id_or_path",
+    "executable": "engine.executable",
+    "fixed_arguments": "engine.arguments",
+    "environment": "engine.env",
+    "command": "command",
+    "search_space": "parameters",
+    "strategy": "optimization.strategy",
+    "objective": "optimization.objective",
+    "max_experiments": "optimization.max_iterations",
+    "timeout": "optimization.timeout_per_iteration",
+    "max_parallel_experiments": "optimization.max_parallel_experiments",
+    "seed": "optimization.seed",
+    "gpus": "resources.gpus",
+    "min_memory_mb": "resources.min_memory_mb",
+    "traffic_scenarios": "benchmark.traffic_scenarios",
+    "num_concurrency": "benchmark.num_concurrency",
+    "request_rate": "benchmark.request_rate",
+    "max_requests": "benchmark.max_requests_per_iteration",
+    "max_minutes": "benchmark.max_time_per_iteration",
+    "generator": "benchmark.generator",
+    "slo": "slo",
+}
+NEW_TASK = {"base_runtime": "vllm", "optimization": {"objective": "maximize_throughput"}}
+ENGINE_NAMES = {
+    "vllm": "vLLM",
+    "sglang": "SGLang",
+    "llamacpp": "llama.cpp",
+    "custom": "custom: any server with a command line",
+    "job": "job: any program that prints its metrics",
+}
+MOST = 2**31 - 1  # What a column of whole numbers holds
+
+
+class DataField(forms.CharField):
+    """Text that is written for, and read as, a part of the task file."""
+
+    def __init__(
+        self, read: Callable[[str], Any] = str, write: Callable[[Any], str] = str, **options: Any
+    ) -> None:
+        options.setdefault("widget", UnfoldAdminTextareaWidget(attrs={"rows": 4}))
+        super().__init__(required=False, strip=False, **options)
+        self.read = read
+        self.write = write
+
+    def to_python(self, value: Any) -> str:
+        return (super().to_python(value) or "").replace("\r\n", "\n").rstrip()
+
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value)
+        try:
+            return self.read(text) if text else ""
+        except BadInput as problem:
+            raise forms.ValidationError(str(problem)) from problem
+
+
+def line(**options: Any) -> forms.CharField:
+    return forms.CharField(widget=UnfoldAdminTextInputWidget(), **options)
+
+
+def numbers(placeholder: str = "", **options: Any) -> DataField:
+    widget = UnfoldAdminTextInputWidget(attrs={"placeholder": placeholder})
+    return DataField(textareas.read_numbers, textareas.write_numbers, widget=widget, **options)
+
+
+def whole(least: int, most: int = MOST, **options: Any) -> forms.IntegerField:
+    widget = UnfoldAdminIntegerFieldWidget(attrs={"min": least})
+    return forms.IntegerField(min_value=least, max_value=most, widget=widget, **options)
+
+
+def choice(names: dict[str, str], **options: Any) -> forms.ChoiceField:
+    return forms.ChoiceField(
+        choices=list(names.items()), widget=UnfoldAdminSelectWidget(), **options
+    )
+
+
+class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Adds and edits a task. Only what a person changes is written into its task file."""
+
+    name = line(max_length=200)
+    description = DataField(max_length=10_000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}))
+    engine = choice({name: ENGINE_NAMES.get(name, name) for name in ENGINES})
+    model = line(
+        max_length=500,
+        required=False,
+        help_text="A path, or a hub id. Custom commands and jobs may do without.",
+    )
+    executable = line(
+        required=False,
+        help_text="The engine's program, such as /opt/vllm/bin/vllm. Empty: the site's setting, "
+        "else the PATH.",
+    )
+    fixed_arguments = DataField(
+        textareas.read_arguments,
+        textareas.write_arguments,
+        help_text="Flags of every experiment, one a line: max-model-len: 2048",
+    )
+    environment = DataField(
+        textareas.read_variables,
+        textareas.write_variables,
+        help_text="Variables of every experiment, one a line: NAME=value",
+    )
+    command = DataField(
+        textareas.read_command,
+        textareas.write_command,
+        help_text="One argument a line. {model}, {port}, {gpus} and {parameter} are replaced.",
+    )
+    search_space = DataField(
+        textareas.read_space,
+        textareas.write_space,
+        widget=UnfoldAdminTextareaWidget(
+            attrs={
+                "rows": 6,
+                "placeholder": "max-num-seqs: 4, 8, 16\n"
+                "gpu-memory-utilization: 0.80..0.95 step 0.05\n"
+                "max-num-batched-tokens: 256..8192 log\n"
+                "enable-prefix-caching: true, false",
+            }
+        ),
+        help_text="One parameter a line: name: 4, 8, 16 · name: 0.80..0.95 step 0.05 · "
+        "name: 256..8192 log · name: true, false",
+    )
+    strategy = choice({name: name.replace("_", " ") for name in STRATEGIES})
+    objective = line(
+        help_text="maximize_throughput, minimize_latency, minimize_ttft, minimize_tpot, or "
+        "maximize_ or minimize_ with a metric"
+    )
+    max_experiments = whole(1, required=False, help_text="At most, the engine's defaults included")
+    timeout = forms.FloatField(
+        label="Timeout per experiment",
+        required=False,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="Seconds, engine start included",
+    )
+    # Its upper limit is the pool's: `planning.check` says it, with both of its reasons.
+    max_parallel_experiments = whole(
+        1,
+        label="Max parallel experiments",
+        help_text=TuningTask._meta.get_field("max_parallel_experiments").help_text,
+    )
+    seed = forms.IntegerField(required=False, widget=UnfoldAdminIntegerFieldWidget())
+    gpus = whole(
+        1,
+        label="GPUs per experiment",
+        required=False,
+        help_text="Empty: what the configuration asks for (tensor, pipeline, data parallel size)",
+    )
+    min_memory_mb = whole(
+        0, label="Free memory per GPU", required=False, help_text="At least, in MiB"
+    )
+    traffic_scenarios = DataField(
+        textareas.read_scenarios,
+        textareas.write_scenarios,
+        help_text="One a line: D(in,out) · N(mean,dev)/(mean,dev) · U(min,max)/(min,max), "
+        "in tokens",
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+    )
+    num_concurrency = numbers(
+        "1, 4", label="Concurrency", help_text="Requests at once, one load level each: 1, 4, 8"
+    )
+    request_rate = numbers(
+        label="Request rate", help_text="Or requests per second (open loop): 2, 4"
+    )
+    max_requests = whole(1, label="Requests per level", required=False)
+    max_minutes = forms.FloatField(
+        label="Minutes per level", required=False, widget=UnfoldAdminTextInputWidget()
+    )
+    generator = choice({name: name for name in BENCHMARKS}, label="Load generator")
+    slo = DataField(
+        textareas.read_yaml,
+        textareas.write_as_yaml,
+        label="Service-level objectives",
+        help_text="YAML, in seconds: ttft: {p90: {threshold: 1.0, hard_fail: true}}",
+    )
+
+    class Meta:
+        model = TuningTask
+        fields = [
+            *("name", "description", "engine", "model", "objective"),
+            "max_parallel_experiments",
+        ]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.before: dict[str, Any] = deepcopy(self.instance.specification or NEW_TASK)
+        self.pool = planning.pool_now()
+        widget = self.fields["max_parallel_experiments"].widget
+        widget.attrs["max"] = planning.parallel_limit(self.pool)
+        self.initial = {
+            **{name: self.shown(name) for name in PLACES},
+            **(kwargs.get("initial") or {}),
+        }
+
+    def shown(self, name: str) -> Any:
+        """A field's value as the form shows it: the task file's, else the default."""
+        value = find(self.before, PLACES[name], DEFAULTS.get(PLACES[name]))
+        field = self.fields[name]
+        if isinstance(field, DataField):
+            return "" if value is None else field.write(value).rstrip()
+        return value
+
+    def clean(self) -> dict[str, Any]:
+        """Make the task file and check it; each problem goes to the field that caused it."""
+        data = deepcopy(self.before)
+        for name in self.changed_data:
+            if name in self.cleaned_data:
+                put(data, PLACES[name], self.cleaned_data[name])
+        problems = taskfile.problems(data)
+        if not problems:
+            file = taskfile.from_dict(data)
+            try:
+                planning.check(file, self.pool)
+                self.instance.describe(file)
+            except BadInput as problem:
+                problems = [problem]
+        for found in problems:
+            self.say(found)
+        return self.cleaned_data
+
+    def say(self, problem: BadInput) -> None:
+        """Show a problem at the form field in which it can be solved."""
+        for name, place in PLACES.items():
+            rest = problem.field.removeprefix(place)
+            if problem.field.startswith(place) and rest[:1] in ("", ".", "["):
+                if name not in self.errors:
+                    rest = rest.removeprefix(".")
+                    self.add_error(name, f"{rest}: {problem.message}" if rest else problem.message)
+                return
+        self.add_error(None, str(problem))
+
+
+def defaults() -> dict[str, Any]:
+    """What the task file takes where it says nothing, by place."""
+    sections: dict[str, type[BaseModel]] = {
+        "optimization": Optimization,
+        "resources": Resources,
+        "benchmark": Workload,
+    }
+    found = {}
+    for place in PLACES.values():
+        section, _, name = place.partition(".")
+        if section in sections:
+            field = sections[section].model_fields[name]
+            if not field.is_required() and field.default_factory is None:
+                found[place] = field.default
+    return found
+
+
+DEFAULTS = defaults()
+
+
+def find(data: dict[str, Any], place: str, default: Any) -> Any:
+    """What is at a dotted place."""
+    *sections, name = place.split(".")
+    for section in sections:
+        data = data.get(section) or {}
+    return data.get(name, default)
+
+
+def put(data: dict[str, Any], place: str, value: Any) -> None:
+    """Write a value at a dotted place; an empty one is left out, so that the default counts."""
+    *sections, name = place.split(".")
+    for section in sections:
+        data = data.setdefault(section, {})
+    if value in (None, "", [], {}):
+        data.pop(name, None)
+    else:
+        data[name] = int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,256 @@
+"""What the live page of a task shows, as plain values that its templates lay out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.template.loader import render_to_string
+from django.utils import timezone
+
+from experiments import reports, scoring, tuning
+from experiments.errors import BadInput
+from experiments.figures import ENGINE_COLUMNS, Column, elapsed, number, objective, percent, plain
+from experiments.models import Experiment, TuningTask
+from experiments.objectives import parse_objective
+from experiments.sections import Optimization
+from experiments.states import ON_A_WORKER, Status, TaskStatus
+
+FRAGMENTS = ("head", "numbers", "winner", "rows")  # The parts of the page that change
+SHOWN = 100  # rows; of a longer task the newest
+BLOCKS = 400  # in the strip of all experiments
+MOST_COLUMNS = 3
+
+# How the word of a status is coloured. The word itself is always there too.
+TONES = {
+    Status.PENDING: "wait",
+    Status.PLACED: "wait",
+    Status.DEPLOYING: "busy",
+    Status.BENCHMARKING: "busy",
+    Status.SUCCESS: "good",
+    Status.FAILED: "bad",
+    Status.CANCELLED: "gone",
+    TaskStatus.PENDING: "wait",
+    TaskStatus.RUNNING: "busy",
+    TaskStatus.PAUSED: "soft",
+    TaskStatus.COMPLETED: "good",
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The page's parts as HTML. `is_moving`: they change by themselves, as time goes by."""
+
+    fragments: dict[str, str]
+    is_moving: bool
+
+
+def draw(task_id: int, may_change: bool) -> Drawing:
+    """The page's parts as the database has them now. Raises TuningTask.DoesNotExist."""
+    context = live(TuningTask.objects.get(pk=task_id)) | {"may_change": may_change}
+    fragments: dict[str, str] = {
+        name: render_to_string(f"experiments/live/{name}.html", context) for name in FRAGMENTS
+    }
+    return Drawing(fragments, context["is_moving"])
+
+
+def live(task: TuningTask) -> dict[str, Any]:
+    """Everything that the live page of a task shows."""
+    experiments = list(task.experiments.order_by("number"))
+    best = tuning.best_of(task, experiments)
+    baseline = tuning.baseline_of(experiments)
+    columns = columns_of(task, experiments)
+    now = timezone.now()
+    rows = [row(task, experiment, best, baseline, columns, now) for experiment in experiments]
+    return {
+        "task": task,
+        "tone": TONES.get(TaskStatus(task.status), "bad"),
+        "strategy": strategy(task),
+        "is_pending": task.status == TaskStatus.PENDING,
+        "is_moving": task.status == TaskStatus.RUNNING or any(not e.has_ended for e in experiments),
+        "numbers": numbers(task, experiments, best, baseline, now),
+        "columns": columns,
+        "rows": rows[: -SHOWN - 1 : -1],
+        "left_out": max(0, len(rows) - SHOWN),
+        "blocks": rows[-BLOCKS:],
+        "winner": None if best is None else winner(task, best, baseline, columns),
+    }
+
+
+# ── the numbers on top ──────────────────────────────────────────────────────────────────────
+
+
+def numbers(
+    task: TuningTask,
+    experiments: Sequence[Experiment],
+    best: Experiment | None,
+    baseline: Experiment | None,
+    now: datetime,
+) -> list[dict[str, Any]]:
+    """The key figures, each with its note."""
+    ended = sum(experiment.has_ended for experiment in experiments)
+    failed = sum(experiment.status == Status.FAILED for experiment in experiments)
+    running = sum(experiment.status in ON_A_WORKER for experiment in experiments)
+    waiting = len(experiments) - ended - running
+    metric, unit, factor = objective(task)
+    score = None if best is None else best.objective_score
+    at_once = f"of at most {task.max_parallel_experiments} at once"
+    return [
+        {
+            "label": "Experiments",
+            "value": f"{ended} / {budget(task)}",
+            "note": f"{failed} failed" if failed else "ended, of at most",
+            "ended": ended,
+            "budget": budget(task),
+        },
+        {
+            "label": "Running",
+            "value": str(running),
+            "note": f"{waiting} waiting, {at_once}" if waiting else at_once,
+        },
+        {
+            "label": f"Best {metric}",
+            "value": "–" if score is None else number(score * factor),
+            "unit": unit,
+            "note": "nothing measured yet" if best is None else f"experiment #{best.number}",
+        },
+        gain_number(task, experiments, best, baseline),
+        {
+            "label": "Elapsed",
+            "value": elapsed(task.started_at, task.finished_at, now) or "–",
+            "note": f"since {task.started_at:%d %b %H:%M} UTC"
+            if task.started_at
+            else "not started",
+        },
+    ]
+
+
+def gain_number(
+    task: TuningTask,
+    experiments: Sequence[Experiment],
+    best: Experiment | None,
+    baseline: Experiment | None,
+) -> dict[str, Any]:
+    """The gain over the defaults, or why there is none."""
+    share = reports.gain(task, best, baseline)
+    value, note = "–", "when both are measured"
+    if share is not None:
+        value, note = percent(share), "over the engine's defaults"
+    elif task.engine == "job":
+        note = "a job has no defaults"
+    elif baseline is not None and not baseline.feasible:
+        note = "the defaults miss the objectives"
+    elif experiments and experiments[0].status == Status.FAILED:
+        note = "the defaults failed"
+    tone = "" if share is None or abs(share) < 0.0005 else "good" if share > 0 else "bad"
+    return {"label": "Gain", "value": value, "note": note, "tone": tone}
+
+
+def budget(task: TuningTask) -> int:
+    """The most experiments. Read without a check: a list shows tasks of older versions too."""
+    default = Optimization.model_fields["max_iterations"].default
+    return int(task.specification["optimization"].get("max_iterations", default))
+
+
+def strategy(task: TuningTask) -> str:
+    default = Optimization.model_fields["strategy"].default
+    return str(task.specification["optimization"].get("strategy", default)).replace("_", " ")
+
+
+# ── experiments ─────────────────────────────────────────────────────────────────────────────
+
+
+def columns_of(task: TuningTask, experiments: Sequence[Experiment]) -> list[Column]:
+    """What is shown of the metrics: of a job the first ones that are not its objective."""
+    if task.engine != "job":
+        return ENGINE_COLUMNS
+    found = parse_objective(task.objective)
+    names = dict.fromkeys(name for experiment in experiments for name in experiment.metrics)
+    others = [name for name in names if name not in (found.word, found.metric)]
+    return [Column(name, name) for name in others[:MOST_COLUMNS]]
+
+
+def row(
+    task: TuningTask,
+    experiment: Experiment,
+    best: Experiment | None,
+    baseline: Experiment | None,
+    columns: Sequence[Column],
+    now: datetime,
+) -> dict[str, Any]:
+    """One experiment in the table."""
+    succeeded = experiment.status == Status.SUCCESS
+    misses = succeeded and not experiment.feasible
+    _, _, factor = objective(task)
+    score = experiment.objective_score
+    return {
+        "experiment": experiment,
+        "tone": "soft" if misses else TONES[Status(experiment.status)],
+        "remark": remark(experiment, misses),
+        "parameters": [(name, plain(value)) for name, value in experiment.parameters.items()],
+        "score": "" if score is None else number(score * factor),
+        "change": change(task, experiment, baseline) if succeeded else "",
+        "metrics": [column.text(experiment.metrics) for column in columns],
+        "duration": elapsed(experiment.started_at, experiment.finished_at, now),
+        "gpus": [(uuid, uuid[-8:]) for uuid in experiment.gpu_uuids],
+        "is_best": best is not None and experiment.pk == best.pk,
+    }
+
+
+def remark(experiment: Experiment, misses: bool) -> str:
+    """What the status alone does not say."""
+    if misses:
+        holds = f"; holds up to {experiment.holds_at}" if experiment.holds_at else ""
+        return f"misses the objectives{holds}"
+    if experiment.attempt > 1:
+        return f"attempt {experiment.attempt}"
+    if experiment.status == Status.PENDING:
+        return "waits for GPUs"
+    return ""
+
+
+def change(task: TuningTask, experiment: Experiment, baseline: Experiment | None) -> str:
+    """How much better than the engine's defaults."""
+    if baseline is None or not baseline.feasible or experiment.pk == baseline.pk:
+        return ""
+    maximize = parse_objective(task.objective).maximize
+    share = scoring.gain(experiment.objective_score, baseline.objective_score, maximize)
+    return "" if share is None else percent(share)
+
+
+def winner(
+    task: TuningTask, best: Experiment, baseline: Experiment | None, columns: Sequence[Column]
+) -> dict[str, Any]:
+    """The best configuration: how to launch it, and how it compares."""
+    try:
+        command = reports.launch_line(task, best)
+    except BadInput as problem:  # Written by another version, whose file we cannot read
+        command = f"# {problem}"
+    other = baseline if baseline is not None and baseline.pk != best.pk else None
+    compared = [
+        (column.title, column.text(other.metrics) if other else "", column.text(best.metrics))
+        for column in columns
+    ]
+    return {
+        "number": best.number,
+        "parameters": [(name, plain(value)) for name, value in best.parameters.items()],
+        "command": command,
+        "has_other": other is not None,
+        "compared": [line for line in compared if line[2]],
+    }
+
+
+# ── who may see it ──────────────────────────────────────────────────────────────────────────
+
+
+def may_view(user: Any) -> bool:
+    """The rule of the admin: staff who may view tasks, or change them."""
+    return bool(
+        user.is_active
+        and user.is_staff
+        and (user.has_perm("experiments.view_tuningtask") or may_change(user))
+    )
+
+
+def may_change(user: Any) -> bool:
+    return bool(user.is_staff and user.has_perm("experiments.change_tuningtask"))

@@ -1,0 +1,239 @@
+"""Tasks in the admin: added, edited, started, cancelled and deleted here."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Prefetch, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+
+from experiments import pages, reports, tuning, views
+from experiments.documents import write_yaml
+from experiments.figures import number, objective, percent
+from experiments.forms import TaskForm
+from experiments.models import Experiment, TuningTask
+from experiments.states import ENDED, TASK_ENDED, Status, TaskStatus
+
+STATUS_COLOURS = {
+    word.value: {"busy": "info", "good": "success", "bad": "danger", "soft": "warning"}.get(
+        pages.TONES.get(word, "bad"), ""
+    )
+    for word in (*Status, *TaskStatus)
+}
+WORKLOAD = (
+    *("traffic_scenarios", "num_concurrency", "request_rate", "max_requests"),
+    *("max_minutes", "generator", "slo"),
+)
+STYLE = {"all": ["experiments/pages.css"]}
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def column(description: str, **options: Any) -> Callable[[Method], Method]:
+    """Unfold's `display`, with a type."""
+    return cast(Callable[[Method], Method], display(description=description, **options))
+
+
+def block(text: str, kind: str = "") -> SafeString:
+    """Text of several lines, as it is."""
+    return format_html('<pre class="at-text {}">{}</pre>', kind, text)
+
+
+@admin.register(TuningTask)
+class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
+    form = TaskForm
+    list_display = ("page", "state", "progress", "best", "gain", "engine", "model", "created_at")
+    list_display_links = None
+    list_filter = ("status", "engine", "created_at")
+    search_fields = ("name", "model", "description", "objective")
+    list_per_page = 50
+    actions = ("start_selected", "cancel_selected")
+    change_form_outer_before_template = "experiments/task_links.html"
+    conditional_fields = {
+        "executable": "engine != 'custom' && engine != 'job'",
+        "command": "engine == 'custom' || engine == 'job'",
+        **dict.fromkeys(WORKLOAD, "engine != 'job'"),
+    }
+    fieldsets = (
+        ("Task", {"fields": ("name", "description", "objective")}),
+        (
+            "Engine",
+            {
+                "fields": (
+                    ("engine", "model"),
+                    *("executable", "command"),
+                    ("fixed_arguments", "environment"),
+                )
+            },
+        ),
+        ("Search", {"fields": ("search_space", ("strategy", "seed"))}),
+        (
+            "Budget",
+            {
+                "fields": (
+                    ("max_experiments", "timeout"),
+                    "max_parallel_experiments",
+                    ("gpus", "min_memory_mb"),
+                )
+            },
+        ),
+        (
+            "Workload",
+            {
+                "fields": (
+                    "traffic_scenarios",
+                    ("num_concurrency", "request_rate"),
+                    ("max_requests", "max_minutes"),
+                    *("generator", "slo"),
+                )
+            },
+        ),
+    )
+    # A task that was started stays as it was measured.
+    shown = (
+        (
+            "Task",
+            {
+                "fields": (
+                    *("page", "state", "message", "description"),
+                    *("created_by", "created_at", "started_at", "finished_at"),
+                )
+            },
+        ),
+        ("Task file", {"fields": ("task_file",)}),
+    )
+
+    class Media:
+        css = STYLE
+
+    # ── what is shown ───────────────────────────────────────────────────────────────────────
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[TuningTask]:
+        short = Experiment.objects.defer("metrics", "levels", "command", "error_message")
+        tasks: QuerySet[TuningTask] = super().get_queryset(request)
+        return tasks.prefetch_related(Prefetch("experiments", short))
+
+    @column("Name", ordering="name")
+    def page(self, task: TuningTask) -> SafeString:
+        return format_html('<a class="at-link" href="{}">{}</a>', live_url(task), task.name)
+
+    @column("Status", ordering="status", label=STATUS_COLOURS)
+    def state(self, task: TuningTask) -> str:
+        return task.status
+
+    @column("Experiments")
+    def progress(self, task: TuningTask) -> str:
+        ended = sum(experiment.has_ended for experiment in task.experiments.all())
+        return f"{ended} / {pages.budget(task)}"
+
+    @column("Best score")
+    def best(self, task: TuningTask) -> str:
+        best = tuning.best_of(task, list(task.experiments.all()))
+        if best is None or best.objective_score is None:
+            return "–"
+        _, unit, factor = objective(task)
+        return f"{number(best.objective_score * factor)} {unit}".strip()
+
+    @column("Gain")
+    def gain(self, task: TuningTask) -> str:
+        experiments = list(task.experiments.all())
+        best, baseline = tuning.best_of(task, experiments), tuning.baseline_of(experiments)
+        share = reports.gain(task, best, baseline)
+        return "–" if share is None else percent(share)
+
+    @column("Task file")
+    def task_file(self, task: TuningTask) -> SafeString:
+        return block(write_yaml(task.specification))
+
+    # ── editing ─────────────────────────────────────────────────────────────────────────────
+
+    def has_change_permission(self, request: HttpRequest, obj: TuningTask | None = None) -> bool:
+        editable = obj is None or obj.status == TaskStatus.PENDING
+        return editable and super().has_change_permission(request, obj)
+
+    def get_fieldsets(self, request: HttpRequest, obj: TuningTask | None = None) -> Any:
+        if obj is not None and not self.has_change_permission(request, obj):
+            return self.shown
+        return super().get_fieldsets(request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: TuningTask | None = None) -> Any:
+        if obj is not None and not self.has_change_permission(request, obj):
+            return [name for _, section in self.shown for name in section["fields"]]
+        return super().get_readonly_fields(request, obj)
+
+    def save_model(self, request: HttpRequest, obj: TuningTask, form: Any, change: bool) -> None:
+        if not change:
+            obj.created_by = request.user  # type: ignore[assignment]
+            return obj.save()
+        with transaction.atomic():
+            # Another click may have started it since this page was opened.
+            waiting = TuningTask.objects.select_for_update().filter(status=TaskStatus.PENDING)
+            if not waiting.filter(pk=obj.pk).exists():
+                raise PermissionDenied(f"{obj} has been started meanwhile")
+            return obj.save(update_fields=[*TaskForm.Meta.fields, "specification"])
+
+    def response_post_save_add(self, request: HttpRequest, obj: TuningTask) -> HttpResponse:
+        return redirect(live_url(obj))
+
+    def response_post_save_change(self, request: HttpRequest, obj: TuningTask) -> HttpResponse:
+        return redirect(live_url(obj))
+
+    # ── deleting ────────────────────────────────────────────────────────────────────────────
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """A task goes with its experiments, but not while something of it runs."""
+        shown, counts, forbidden, protected = super().get_deleted_objects(objs, request)
+        forbidden.discard(Experiment._meta.verbose_name)
+        still = [f"{task} (cancel it first)" for task in objs if is_busy(task)]
+        return shown, counts, forbidden, [*protected, *still]
+
+    def delete_model(self, request: HttpRequest, obj: TuningTask) -> None:
+        self.delete_queryset(request, TuningTask.objects.filter(pk=obj.pk))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[TuningTask]) -> None:
+        with transaction.atomic():
+            tasks = list(TuningTask.objects.select_for_update().filter(pk__in=queryset))
+            if any(is_busy(task) for task in tasks):
+                raise PermissionDenied("a task that runs cannot be deleted")
+            TuningTask.objects.filter(pk__in=[task.pk for task in tasks]).delete()
+
+    # ── starting and cancelling, always by POST ─────────────────────────────────────────────
+
+    @admin.action(description="Start", permissions=["change"])
+    def start_selected(self, request: HttpRequest, tasks: QuerySet[TuningTask]) -> None:
+        for task in tasks:
+            views.start(request, task)
+
+    @admin.action(description="Cancel", permissions=["change"])
+    def cancel_selected(self, request: HttpRequest, tasks: QuerySet[TuningTask]) -> None:
+        for task in tasks:
+            views.cancel(request, task)
+
+    def get_urls(self) -> list[URLPattern]:
+        guard = self.admin_site.admin_view
+        name = "experiments_tuningtask"
+        return [
+            path("<int:task_id>/live/", guard(views.live_page), name=f"{name}_live"),
+            path("<int:task_id>/start/", guard(views.start_task), name=f"{name}_start"),
+            path("<int:task_id>/cancel/", guard(views.cancel_task), name=f"{name}_cancel"),
+            *super().get_urls(),
+        ]
+
+
+def live_url(task: TuningTask) -> str:
+    return reverse(views.LIVE, args=[task.pk])
+
+
+def is_busy(task: TuningTask) -> bool:
+    """Whether it runs, or something of it has not stopped yet."""
+    may_go = task.status in TASK_ENDED or task.status == TaskStatus.PENDING
+    return not may_go or task.experiments.exclude(status__in=ENDED).exists()

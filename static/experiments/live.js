@@ -1,0 +1,54 @@
+// The live page: says whether it is connected, copies the command, asks before a cancel.
+(function () {
+  "use strict";
+
+  // After an outage the page is back within seconds, also after a long one.
+  htmx.config.wsReconnectDelay = function (tries) {
+    return Math.min(500 * Math.pow(2, tries), 5000) * (0.5 + Math.random() / 2);
+  };
+  htmx.config.includeIndicatorStyles = false;
+
+  function say(text, state) {
+    var dot = document.getElementById("connection");
+    if (dot) {
+      dot.textContent = text;
+      dot.dataset.state = state;
+    }
+  }
+
+  document.addEventListener("htmx:wsOpen", function () {
+    say("live", "live");
+  });
+  document.addEventListener("htmx:wsClose", function (event) {
+    var comesBack = [1006, 1011, 1012, 1013].indexOf(event.detail.event.code) >= 0;
+    say(comesBack ? "reconnecting…" : "not live: reload the page", "away");
+  });
+
+  document.addEventListener("submit", function (event) {
+    var question = event.target.dataset.confirm;
+    if (question && !window.confirm(question)) {
+      event.preventDefault();
+    }
+  });
+
+  function copy(element) {
+    if (navigator.clipboard && window.isSecureContext) {
+      return navigator.clipboard.writeText(element.textContent);
+    }
+    // Plain HTTP from another machine has no clipboard object.
+    window.getSelection().selectAllChildren(element);
+    return document.execCommand("copy") ? Promise.resolve() : Promise.reject();
+  }
+
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest("[data-copy]");
+    if (!button) {
+      return;
+    }
+    copy(document.querySelector(button.dataset.copy)).then(
+      function () { button.textContent = "Copied"; },
+      function () { button.textContent = "Select it and copy"; }
+    );
+    setTimeout(function () { button.textContent = "Copy"; }, 2000);
+  });
+})();

@@ -1,0 +1,85 @@
+"""Many processes write statuses at once, and nothing is lost."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+WRITERS = 6
+EXPERIMENTS_EACH = 12
+WRITER = f"""
+import sys, django
+django.setup()
+from experiments.models import Experiment, TuningTask
+from experiments.errors import MovedElsewhere
+from gpupool import Lease
+mine = int(sys.argv[1])
+won = 0
+for experiment in Experiment.objects.filter(number__gt=mine * {EXPERIMENTS_EACH},
+                                            number__lte=(mine + 1) * {EXPERIMENTS_EACH}):
+    lease = Lease(f"l{{experiment.pk}}", experiment.pk, "h", "g", "n", ("gpu",), 0.0, 0.0)
+    experiment.place(lease)
+    experiment.start(["true"])
+    experiment.begin_benchmark()
+    experiment.succeed(objective_score=1.0, feasible=True)
+for experiment in Experiment.objects.filter(number__gt={WRITERS * EXPERIMENTS_EACH}):
+    try:
+        experiment.cancel()
+        won += 1
+    except MovedElsewhere:
+        pass
+    except Exception as error:
+        if "IllegalMove" not in type(error).__name__:
+            raise
+print(won)
+"""
+SETUP = f"""
+import django
+django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+from experiments.models import Experiment, TuningTask
+task = TuningTask.objects.create(name="t", engine="job", objective="maximize_x", specification={{}})
+for number in range(1, {WRITERS * EXPERIMENTS_EACH + 10 + 1}):
+    Experiment.objects.create(task=task, number=number, parameters={{}})
+"""
+COUNT = """
+import django
+django.setup()
+from experiments.models import Experiment, Move
+from django.db.models import Count
+print(dict(Experiment.objects.values_list("status").annotate(n=Count("id"))), Move.objects.count())
+"""
+
+
+def test_statuses_written_by_many_processes_at_once_are_all_kept() -> None:
+    with tempfile.TemporaryDirectory(prefix="at-") as folder:
+        environment = {
+            **os.environ,
+            "AUTOTUNER_DATA_DIR": folder,
+            "DJANGO_SETTINGS_MODULE": "autotuner_site.settings",
+        }
+
+        def start(program: str, *words: str) -> "subprocess.Popen[str]":
+            argv = [sys.executable, "-c", program, *words]
+            return subprocess.Popen(
+                argv,
+                env=environment,
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # There is no Redis, so no page is told
+                text=True,
+            )
+
+        start(SETUP).communicate()
+        writers = [start(WRITER, str(number)) for number in range(WRITERS)]
+        wins = [int(writer.communicate()[0]) for writer in writers]
+        assert all(writer.returncode == 0 for writer in writers)
+        counted = start(COUNT).communicate()[0].strip()
+    # Each contested row was moved by exactly one of the writers, and every move left its row
+    assert sum(wins) == 10
+    total = WRITERS * EXPERIMENTS_EACH
+    assert f"'SUCCESS': {total}" in counted and "'CANCELLED': 10" in counted
+    assert counted.endswith(f" {total * 4 + 10}")

@@ -1,0 +1,188 @@
+"""Our load generator in its own process, against a server that does what it is told."""
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.benchmarks.autotuner import Autotuner
+from experiments.benchmarks.base import Level, Load, Metrics
+from experiments.errors import ExperimentFailed
+from experiments.states import FailureKind
+
+SERVER = Path(__file__).parents[1] / "programs" / "fake_openai_server.py"
+
+
+@contextmanager
+def server(*arguments: str) -> Iterator[str]:
+    """The URL of a fake server that ends with the block."""
+    argv = [sys.executable, str(SERVER), *arguments]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            port = process.stdout.readline().split()[-1]
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.kill()
+
+
+class Measurement:
+    """Runs the load generator once, from a folder of no meaning, and keeps its report."""
+
+    def __init__(self, folder: Path, url: str, level: Level, **changes: Any) -> None:
+        settings: dict[str, Any] = {
+            "max_requests": 20,
+            "max_seconds": 30.0,
+            "warmup_requests": 2,
+            "arrival": "constant",
+            "seed": 1,
+            **changes,
+        }
+        load = Load(url=url, model="fake", model_path="", level=level, **settings)
+        self.path = folder / "report.json"
+        argv = Autotuner().argv(load, self.path)
+        subprocess.run(argv, check=True, cwd=folder, env={}, timeout=60)
+        self.report: dict[str, Any] = json.loads(self.path.read_text())
+
+        self.metrics: Metrics = self.report["metrics"]
+
+    def read(self) -> Metrics:
+        """As an experiment reads it, which a busy machine can make invalid."""
+        return Autotuner().read(self.path)
+
+
+def most_in_flight(url: str) -> int:
+    with urllib.request.urlopen(f"{url}/health") as answer:
+        return int(json.load(answer)["most_in_flight"])
+
+
+def test_a_closed_loop_keeps_its_concurrency_and_measures_what_the_server_does(
+    tmp_path: Path,
+) -> None:
+    with server("--ttft=0.1", "--tpot=0.01", "--tokens-per-word=1.25") as url:
+        measured = Measurement(tmp_path, url, Level("D(100,11)", concurrency=4))
+        assert most_in_flight(url) == 4
+    metrics = measured.metrics
+    assert (metrics["requests"], metrics["completed"], metrics["errors"]) == (20, 20, 0)
+    assert metrics["output_tokens"] == 220
+    assert metrics["input_tokens"] == pytest.approx(2000, rel=0.02)
+    assert 0.1 <= metrics["ttft_p50"] < 0.5
+    assert 0.01 <= metrics["tpot_p50"] < 0.05
+    assert 0.005 <= metrics["itl_p50"] < 0.05
+    assert 0.2 <= metrics["latency_p50"] < 1
+    assert metrics["output_throughput"] == pytest.approx(220 / metrics["duration"])
+    assert 0 < metrics["cpu_share"] < 1
+    assert measured.report["samples"]["output_tokens"] == [11] * 20
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_server_with_fewer_slots_makes_requests_wait_for_their_first_token(
+    tmp_path: Path,
+) -> None:
+    with server("--ttft=0.1", "--slots=1") as url:
+        metrics = Measurement(
+            tmp_path, url, Level("D(10,2)", concurrency=4), max_requests=12
+        ).metrics
+    assert metrics["ttft_p50"] > 0.3
+
+
+def test_errors_are_counted_beside_what_completed(tmp_path: Path) -> None:
+    with server("--error-rate=0.25") as url:
+        metrics = Measurement(
+            tmp_path, url, Level("D(10,2)", concurrency=2), max_requests=40, warmup_requests=0
+        ).metrics
+    assert metrics["requests"] == 40
+    assert metrics["errors"] == 10
+    assert metrics["error_rate"] == 0.25
+
+
+def test_a_stream_that_breaks_is_an_error(tmp_path: Path) -> None:
+    with server("--break-streams") as url:
+        measured = Measurement(tmp_path, url, Level("D(10,5)", concurrency=2), max_requests=4)
+    assert measured.report["metrics"]["errors"] == 4
+    with pytest.raises(ExperimentFailed, match="no request completed"):
+        measured.read()
+
+
+def test_an_open_loop_keeps_its_rate_whatever_the_server_does(tmp_path: Path) -> None:
+    with server("--ttft=0.3") as url:
+        level = Level("D(10,2)", request_rate=20.0)
+        metrics = Measurement(tmp_path, url, level, max_requests=30, warmup_requests=0).metrics
+        assert most_in_flight(url) >= 4
+    # 29 gaps of 50 ms, and the last answer.
+    assert 29 / 20 + 0.3 <= metrics["duration"] < 4
+    assert metrics["completed"] == 30
+    assert metrics["lateness_p99"] < 1
+
+
+def test_a_hopeless_server_is_a_benchmark_error_in_its_own_words(tmp_path: Path) -> None:
+    with server("--error-rate=1") as url:
+        measured = Measurement(tmp_path, url, Level("D(10,2)", concurrency=2))
+    with pytest.raises(ExperimentFailed, match="HTTP 500: told to fail") as caught:
+        measured.read()
+    assert caught.value.kind is FailureKind.BENCHMARK_ERRORS
+
+
+def test_a_server_that_is_gone_is_a_benchmark_error(tmp_path: Path) -> None:
+    with server() as url:
+        pass
+    measured = Measurement(tmp_path, url, Level("D(10,2)", concurrency=2), max_requests=4)
+    with pytest.raises(ExperimentFailed, match="ClientConnectorError"):
+        measured.read()
+
+
+def test_the_time_stops_it_and_what_is_in_flight_is_no_error(tmp_path: Path) -> None:
+    with server("--ttft=0.05", "--hang-after=12") as url:
+        level = Level("D(10,2)", concurrency=3)
+        measured = Measurement(tmp_path, url, level, max_seconds=1.0, max_requests=10_000)
+    assert measured.report["unfinished"] == 3
+    assert measured.metrics["errors"] == 0
+    assert measured.metrics["completed"] == measured.metrics["requests"] > 0
+
+
+def test_a_server_that_never_answers_is_a_benchmark_error(tmp_path: Path) -> None:
+    with server("--hang-after=0") as url:
+        level = Level("D(10,2)", concurrency=3)
+        measured = Measurement(tmp_path, url, level, max_seconds=0.5)
+    with pytest.raises(ExperimentFailed, match=r"no answer within 0\.5 s"):
+        measured.read()
+    assert measured.report["metrics"]["errors"] == 3
+
+
+def test_fields_that_a_server_refuses_are_left_out(tmp_path: Path) -> None:
+    with server("--refuse=ignore_eos", "--refuse=stream_options") as url:
+        measured = Measurement(tmp_path, url, Level("D(10,3)", concurrency=2))
+    assert measured.report["dropped_fields"] == ["stream_options", "ignore_eos"]
+    assert measured.metrics["errors"] == 0
+    assert measured.metrics["output_tokens"] == 60
+
+
+def test_without_usage_tokens_are_counted_by_chunks_and_by_calibration(tmp_path: Path) -> None:
+    with server("--no-usage", "--tokens-per-word=3") as url:
+        measured = Measurement(tmp_path, url, Level("D(91,3)", concurrency=2))
+    assert measured.metrics["output_tokens"] == 60
+    assert measured.metrics["input_tokens"] == 20 * 91
+
+
+def test_the_users_own_options_are_sent_with_every_request(tmp_path: Path) -> None:
+    with server("--refuse=top_k") as url:
+        level = Level("D(10,2)", concurrency=1)
+        measured = Measurement(tmp_path, url, level, request_options={"top_k": 5}, max_requests=2)
+    with pytest.raises(ExperimentFailed, match="unrecognized field: top_k"):
+        measured.read()
+
+
+def test_the_load_generator_loads_nothing_heavy() -> None:
+    program = Path(__file__).parents[2] / "experiments" / "benchmarks" / "loadgen.py"
+    code = (
+        "import runpy, sys; runpy.run_path(sys.argv[1]);"
+        "print([m for m in ('django', 'celery', 'redis', 'optuna', 'numpy') if m in sys.modules])"
+    )
+    argv = [sys.executable, "-P", "-c", code, str(program)]
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "[]\n"
