@@ -5,10 +5,13 @@ import secrets
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
+from django.urls import reverse_lazy
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -197,11 +200,65 @@ STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
+
+
+def sidebar(title: str, icon: str, app: str, model: str) -> dict[str, Any]:
+    """A link to a list of the admin, for those who may see it."""
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{app}_{model}_changelist"),
+        "permission": lambda request: request.user.has_perm(f"{app}.view_{model}"),
+    }
+
+
 UNFOLD = {
     "SITE_TITLE": "Autotuner",
     "SITE_HEADER": "Autotuner",
     "SITE_SUBHEADER": "LLM inference tuning",
     "SITE_SYMBOL": "speed",
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("experiments/icon.svg"),
+        }
+    ],
+    "STYLES": [lambda request: static("experiments/pages.css")],
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .014 254.604)",
+            "100": "oklch(93.2% .032 255.585)",
+            "200": "oklch(88.2% .059 254.128)",
+            "300": "oklch(80.9% .105 251.813)",
+            "400": "oklch(70.7% .165 254.624)",
+            "500": "oklch(62.3% .214 259.815)",
+            "600": "oklch(54.6% .245 262.881)",
+            "700": "oklch(48.8% .243 264.376)",
+            "800": "oklch(42.4% .199 265.638)",
+            "900": "oklch(37.9% .146 265.522)",
+            "950": "oklch(28.2% .091 267.935)",
+        }
+    },
+    "SIDEBAR": {
+        "navigation": [
+            {
+                "title": "Tuning",
+                "items": [
+                    sidebar("Tasks", "rocket_launch", "experiments", "tuningtask"),
+                    sidebar("Experiments", "science", "experiments", "experiment"),
+                    sidebar("Job results", "receipt_long", "django_celery_results", "taskresult"),
+                ],
+            },
+            {
+                "title": "People",
+                "items": [
+                    sidebar("Users", "person", "auth", "user"),
+                    sidebar("Groups", "group", "auth", "group"),
+                ],
+            },
+        ]
+    },
 }
 LOGGING = {
     "version": 1,

@@ -1,11 +1,13 @@
 """The admin: tasks are worked with in `task_admin.py`; what is here is for reading."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django_celery_results.models import GroupResult, TaskResult
@@ -14,7 +16,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from experiments import logs
 from experiments.documents import write_yaml
-from experiments.figures import number, objective, plain
+from experiments.figures import elapsed, number, objective, plain
 from experiments.models import Experiment, Move
 from experiments.task_admin import STATUS_COLOURS, STYLE, block, column, live_url
 
@@ -32,12 +34,21 @@ class ReadOnly:
         return False
 
 
+def second(at: datetime | None) -> str:
+    return "–" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
 class MoveInline(ReadOnly, TabularInline):  # type: ignore[misc]
     model = Move
-    fields = ("at", "old", "new", "attempt", "reason")
+    fields = ("moment", "old", "new", "attempt", "reason")
     readonly_fields = fields
     extra = 0
     hide_title = True
+    verbose_name_plural = "Every change of its status"
+
+    @column("At")
+    def moment(self, move: Move) -> str:
+        return second(move.at)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("experiments.view_experiment")
@@ -47,7 +58,7 @@ class MoveInline(ReadOnly, TabularInline):  # type: ignore[misc]
 class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     list_display = (
         *("name", "state", "chosen", "score", "feasible", "error", "node", "gpu_names"),
-        *("started_at", "finished_at"),
+        *("begun", "duration"),
     )
     list_filter = ("status", "error_kind", ("task", admin.RelatedOnlyFieldListFilter))
     search_fields = ("task__name", "parameters", "error_message")
@@ -63,12 +74,7 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
         ("Result", {"fields": ("score", "feasible", "holds_at", "results")}),
         (
             "Where and when",
-            {
-                "fields": (
-                    *("node", "gpu_names", "created_at", "placed_at", "started_at"),
-                    *("benchmarking_at", "finished_at"),
-                )
-            },
+            {"fields": (*("node", "gpu_names", "begun", "duration"),)},
         ),
         ("End of the engine's log", {"fields": ("log",)}),
     )
@@ -110,6 +116,14 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     @column("GPUs")
     def gpu_names(self, experiment: Experiment) -> str:
         return ", ".join(experiment.gpu_uuids) or "–"
+
+    @column("Started", ordering="started_at")
+    def begun(self, experiment: Experiment) -> str:
+        return second(experiment.started_at)
+
+    @column("Time")
+    def duration(self, experiment: Experiment) -> str:
+        return elapsed(experiment.started_at, experiment.finished_at, timezone.now()) or "–"
 
     @column("Parameters")
     def configuration(self, experiment: Experiment) -> SafeString:

@@ -59,10 +59,12 @@ def plain(value: object) -> str:
 
 
 def elapsed(start: datetime | None, end: datetime | None, now: datetime) -> str:
-    """`42 s`, `4 min 16 s`, `2 h 05 min`."""
+    """`1.6 s`, `42 s`, `4 min 16 s`, `2 h 05 min`."""
     if start is None:
         return ""
     seconds = max(0, int(((end or now) - start).total_seconds()))
+    if end and seconds < 10:
+        return f"{(end - start).total_seconds():.1f} s"
     if seconds < 60:
         return f"{seconds} s"
     if seconds < 3600:

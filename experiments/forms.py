@@ -59,13 +59,25 @@ ENGINE_NAMES = {
 MOST = 2**31 - 1  # What a column of whole numbers holds
 
 
+EXAMPLE_SPACE = """max-num-seqs: 4, 8, 16
+gpu-memory-utilization: 0.80..0.95 step 0.05
+max-num-batched-tokens: 256..8192 log
+enable-prefix-caching: true, false"""
+
+
+def area(rows: int, placeholder: str = "", *, code: bool = True) -> forms.Textarea:
+    """A text area; `code` is what is read line by line."""
+    attributes = {"rows": rows, "placeholder": placeholder, "class": "at-code" if code else ""}
+    return UnfoldAdminTextareaWidget(attrs=attributes)
+
+
 class DataField(forms.CharField):
     """Text that is written for, and read as, a part of the task file."""
 
     def __init__(
         self, read: Callable[[str], Any] = str, write: Callable[[Any], str] = str, **options: Any
     ) -> None:
-        options.setdefault("widget", UnfoldAdminTextareaWidget(attrs={"rows": 4}))
+        options.setdefault("widget", area(4))
         super().__init__(required=False, strip=False, **options)
         self.read = read
         self.write = write
@@ -105,7 +117,7 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
     """Adds and edits a task. Only what a person changes is written into its task file."""
 
     name = line(max_length=200)
-    description = DataField(max_length=10_000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}))
+    description = DataField(max_length=10_000, widget=area(2, code=False))
     engine = choice({name: ENGINE_NAMES.get(name, name) for name in ENGINES})
     model = line(
         max_length=500,
@@ -135,15 +147,7 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
     search_space = DataField(
         textareas.read_space,
         textareas.write_space,
-        widget=UnfoldAdminTextareaWidget(
-            attrs={
-                "rows": 6,
-                "placeholder": "max-num-seqs: 4, 8, 16\n"
-                "gpu-memory-utilization: 0.80..0.95 step 0.05\n"
-                "max-num-batched-tokens: 256..8192 log\n"
-                "enable-prefix-caching: true, false",
-            }
-        ),
+        widget=area(6, EXAMPLE_SPACE),
         help_text="One parameter a line: name: 4, 8, 16 · name: 0.80..0.95 step 0.05 · "
         "name: 256..8192 log · name: true, false",
     )
@@ -180,7 +184,7 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
         textareas.write_scenarios,
         help_text="One a line: D(in,out) · N(mean,dev)/(mean,dev) · U(min,max)/(min,max), "
         "in tokens",
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        widget=area(2),
     )
     num_concurrency = numbers(
         "1, 4", label="Concurrency", help_text="Requests at once, one load level each: 1, 4, 8"
@@ -211,10 +215,11 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         self.before: dict[str, Any] = deepcopy(self.instance.specification or NEW_TASK)
         self.pool = planning.pool_now()
-        widget = self.fields["max_parallel_experiments"].widget
-        widget.attrs["max"] = planning.parallel_limit(self.pool)
+        if "max_parallel_experiments" in self.fields:  # Not where it is only shown
+            widget = self.fields["max_parallel_experiments"].widget
+            widget.attrs["max"] = planning.parallel_limit(self.pool)
         self.initial = {
-            **{name: self.shown(name) for name in PLACES},
+            **{name: self.shown(name) for name in PLACES if name in self.fields},
             **(kwargs.get("initial") or {}),
         }
 

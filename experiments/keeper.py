@@ -35,7 +35,7 @@ class Stop(NamedTuple):
 
 
 ENDED_BY_ITSELF = Stop(0.5)  # For what it has left behind
-OWNER_DIED = Stop(1.0)
+OWNER_DIED = Stop(1.0, for_all=False)  # A worker that ends in order hands its engines back
 SIGNALLED = Stop(5.0, for_all=False)  # Somebody asked the keeper itself to end
 
 

@@ -66,6 +66,7 @@ def live(task: TuningTask) -> dict[str, Any]:
         "task": task,
         "tone": TONES.get(TaskStatus(task.status), "bad"),
         "strategy": strategy(task),
+        "has_defaults": task.engine != "job",
         "is_pending": task.status == TaskStatus.PENDING,
         "is_moving": task.status == TaskStatus.RUNNING or any(not e.has_ended for e in experiments),
         "numbers": numbers(task, experiments, best, baseline, now),
@@ -95,7 +96,7 @@ def numbers(
     metric, unit, factor = objective(task)
     score = None if best is None else best.objective_score
     at_once = f"of at most {task.max_parallel_experiments} at once"
-    return [
+    figures: list[dict[str, Any]] = [
         {
             "label": "Experiments",
             "value": f"{ended} / {budget(task)}",
@@ -114,7 +115,6 @@ def numbers(
             "unit": unit,
             "note": "nothing measured yet" if best is None else f"experiment #{best.number}",
         },
-        gain_number(task, experiments, best, baseline),
         {
             "label": "Elapsed",
             "value": elapsed(task.started_at, task.finished_at, now) or "–",
@@ -123,6 +123,9 @@ def numbers(
             else "not started",
         },
     ]
+    if task.engine != "job":
+        figures.insert(3, gain_number(task, experiments, best, baseline))
+    return figures
 
 
 def gain_number(
@@ -136,8 +139,6 @@ def gain_number(
     value, note = "–", "when both are measured"
     if share is not None:
         value, note = percent(share), "over the engine's defaults"
-    elif task.engine == "job":
-        note = "a job has no defaults"
     elif baseline is not None and not baseline.feasible:
         note = "the defaults miss the objectives"
     elif experiments and experiments[0].status == Status.FAILED:

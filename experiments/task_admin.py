@@ -69,8 +69,7 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
             "Engine",
             {
                 "fields": (
-                    ("engine", "model"),
-                    *("executable", "command"),
+                    *("engine", "model", "executable", "command"),
                     ("fixed_arguments", "environment"),
                 )
             },
@@ -89,12 +88,13 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
         (
             "Workload",
             {
+                "description": "Not for jobs: their command is the measurement.",
                 "fields": (
                     "traffic_scenarios",
                     ("num_concurrency", "request_rate"),
                     ("max_requests", "max_minutes"),
                     *("generator", "slo"),
-                )
+                ),
             },
         ),
     )

@@ -185,6 +185,7 @@ def _contradictions(task: TaskFile) -> Iterator[BadInput]:
         yield BadInput("model.id_or_path", f"is missing; {task.base_runtime} needs a model")
     yield from _parallel_problems(task)
     yield from _twins(task)
+    yield from _our_own_flags(task)
     try:
         space = task.space()
         _check_command(task, space)
@@ -222,6 +223,18 @@ def _twins(task: TaskFile) -> Iterator[BadInput]:
         if spelling in seen:
             yield BadInput(f"parameters.{name}", f"is also given as {seen[spelling]}")
         seen[spelling] = name
+
+
+def _our_own_flags(task: TaskFile) -> Iterator[BadInput]:
+    """Flags that we give to the engine: another value would start a server that we cannot find."""
+    if task.base_runtime not in WITH_A_COMMAND:
+        for section, names in (
+            ("parameters", task.parameters),
+            ("engine.arguments", task.engine.arguments),
+        ):
+            for name in names:
+                if name.replace("_", "-") in ("host", "port", "model", "model-path"):
+                    yield BadInput(f"{section}.{name}", "is set by Autotuner; leave it out")
 
 
 def _check_command(task: TaskFile, space: Space) -> None:

@@ -30,6 +30,8 @@ def live_page(request: HttpRequest, task_id: int) -> HttpResponse:
         **pages.live(task),
         "may_change": pages.may_change(request.user),
         "title": task.name,
+        "opts": TuningTask._meta,
+        "original": task,
         "is_fullwidth": "1",
     }
     return TemplateResponse(request, "experiments/live.html", context)

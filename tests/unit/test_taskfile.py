@@ -240,3 +240,16 @@ def test_a_jobs_objective_may_be_any_name():
 def test_a_text_that_is_no_task_file_is_refused(text, kind):
     with pytest.raises(BadInput, match=f"a task file has fields such as task_name, not {kind}"):
         load(text)
+
+
+@pytest.mark.parametrize("name", ["port", "host", "model"])
+def test_a_flag_that_autotuner_sets_itself_is_refused(name: str) -> None:
+    data = {
+        "task_name": "t",
+        "base_runtime": "vllm",
+        "model": {"id_or_path": "m"},
+        "parameters": {name: [1, 2]},
+        "optimization": {"objective": "maximize_throughput"},
+    }
+    with pytest.raises(BadInput, match=f"parameters.{name}: is set by Autotuner"):
+        from_dict(data)

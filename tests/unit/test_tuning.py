@@ -1,0 +1,88 @@
+"""What a task tries next, and which experiment is its winner."""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+
+from experiments import tuning
+from experiments.models import Experiment, TuningTask
+from experiments.states import Status, TaskStatus
+
+MakeTask = Callable[..., TuningTask]
+Make = Callable[..., Experiment]
+
+
+def end_all(task: TuningTask) -> None:
+    for experiment in task.experiments.exclude(status=Status.SUCCESS):
+        Experiment.objects.filter(pk=experiment.pk).update(
+            status=Status.SUCCESS, objective_score=float(experiment.number), feasible=True
+        )
+
+
+def test_the_first_experiment_is_the_baseline(make_task: MakeTask) -> None:
+    task = make_task()
+    tuning.advance(task.pk)
+    first, second = task.experiments.order_by("number")
+    assert first.is_baseline and first.parameters == {}
+    assert not second.is_baseline and second.parameters != {}
+
+
+def test_no_more_are_in_flight_than_allowed(make_task: MakeTask) -> None:
+    task = make_task(max_parallel_experiments=3)
+    for _ in range(3):
+        tuning.advance(task.pk)
+    assert task.experiments.count() == 3
+
+
+def test_a_task_ends_with_its_budget(make_task: MakeTask) -> None:
+    task = make_task(max_iterations=4)
+    for _ in range(5):
+        tuning.advance(task.pk)
+        end_all(task)
+    task.refresh_from_db()
+    assert task.experiments.count() == 4 and task.status == TaskStatus.COMPLETED
+
+
+def test_a_task_ends_with_its_space_and_repeats_nothing(make_task: MakeTask) -> None:
+    task = make_task(max_iterations=100)
+    for _ in range(10):
+        tuning.advance(task.pk)
+        end_all(task)
+    task.refresh_from_db()
+    tried = [tuple(e.parameters.items()) for e in task.experiments.all()]
+    assert len(tried) == len(set(tried)) == 1 + 6 and task.status == TaskStatus.COMPLETED
+
+
+def test_a_task_that_does_not_run_gets_nothing(make_task: MakeTask) -> None:
+    for status in (TaskStatus.PENDING, TaskStatus.PAUSED, TaskStatus.CANCELLED):
+        task = make_task(status=status)
+        tuning.advance(task.pk)
+        assert task.experiments.count() == 0
+        task.delete()
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4)))[::5])
+def test_the_winner_does_not_depend_on_who_ends_first(
+    make_task: MakeTask, make_experiment: Make, order: tuple[int, ...]
+) -> None:
+    task = make_task()
+    results = [(10.0, True), (99.0, False), (20.0, True), (None, False)]
+    made = [make_experiment(task, status=Status.PENDING) for _ in results]
+    for index in order:
+        score, feasible = results[index]
+        Experiment.objects.filter(pk=made[index].pk).update(
+            status=Status.SUCCESS if score else Status.FAILED,
+            objective_score=score,
+            feasible=feasible,
+        )
+    best = tuning.best_of(task, list(task.experiments.all()))
+    assert best is not None and best.number == 3  # The infeasible 99 does not win
+
+
+def test_the_older_one_of_equals_wins(make_task: MakeTask, make_experiment: Make) -> None:
+    task = make_task()
+    for _ in range(3):
+        make_experiment(task, status=Status.SUCCESS, objective_score=5.0, feasible=True)
+    best = tuning.best_of(task, list(task.experiments.order_by("-number")))
+    assert best is not None and best.number == 1
