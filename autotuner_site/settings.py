@@ -150,6 +150,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "autotuner_site.content_policy.content_policy",
 ]
 ROOT_URLCONF = "autotuner_site.urls"
 ASGI_APPLICATION = "autotuner_site.asgi.application"

@@ -18,7 +18,7 @@ from experiments import logs
 from experiments.documents import write_yaml
 from experiments.figures import elapsed, number, objective, plain
 from experiments.models import Experiment, Move
-from experiments.task_admin import STATUS_COLOURS, STYLE, block, column, live_url
+from experiments.task_admin import STATUS_COLOURS, block, column, live_url
 
 
 class ReadOnly:
@@ -78,9 +78,6 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
         ),
         ("End of the engine's log", {"fields": ("log",)}),
     )
-
-    class Media:
-        css = STYLE
 
     @column("Experiment", ordering="number")
     def name(self, experiment: Experiment) -> str:

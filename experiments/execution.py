@@ -3,6 +3,8 @@
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +16,6 @@ from experiments.benchmarks.base import Level, Load, Metrics
 from experiments.engines import ENGINES
 from experiments.engines.job import read_metrics
 from experiments.errors import (
-    BadInput,
     CancelRequested,
     ExperimentFailed,
     LeaseGone,
@@ -26,7 +27,7 @@ from experiments.objectives import parse_objective
 from experiments.pool import gpu_pool
 from experiments.processes import Process, clean_environment, reserve_port, tail
 from experiments.states import FailureKind, Status
-from gpupool import KeepAlive, Lease
+from gpupool import KeepAlive, Lease, PoolUnreachable
 
 log = logging.getLogger(__name__)
 
@@ -51,16 +52,20 @@ def run(experiment_id: int, lease_id: str) -> Experiment:
     except MovedElsewhere as moved:
         log.info("%s", moved)  # Another worker was first, or it was cancelled: not our lease
         return experiment
-    except BadInput as bad:
-        experiment.fail(FailureKind.BAD_FLAG, str(bad))
-        pool.release(lease_id)
-        return experiment
     try:
         with pool.keep_alive(lease) as keep_alive:
             attempt.to_the_end(keep_alive)
     finally:
-        pool.release(lease_id)
+        give_back(lease)
     return experiment
+
+
+def give_back(lease: Lease) -> None:
+    """Release the lease. When Redis is away it ends by itself, within its time to live."""
+    try:
+        gpu_pool().release(lease.id)
+    except PoolUnreachable as error:
+        log.warning("Lease %s is not released: %s", lease.id, error)
 
 
 class Attempt:
@@ -87,9 +92,17 @@ class Attempt:
         )
 
     def to_the_end(self, keep_alive: KeepAlive) -> None:
-        """Every way in which an attempt can end, each as one move."""
+        """Run it, and write how it ended, unless somebody else has moved it meanwhile."""
         self.keep_alive = keep_alive
         self.deadline = time.monotonic() + self.file.optimization.timeout_per_iteration
+        try:
+            self.to_one_move()
+        except MovedElsewhere as moved:
+            log.warning("%s: its result is not written", moved)
+            self.experiment.refresh_from_db()
+
+    def to_one_move(self) -> None:
+        """Every way in which an attempt can end, each as one move."""
         experiment = self.experiment
         try:
             experiment.folder.mkdir(parents=True, exist_ok=True)
@@ -101,9 +114,8 @@ class Attempt:
             experiment.cancel()
         except LeaseGone as gone:
             experiment.requeue(str(gone))
-        except MovedElsewhere as moved:
-            log.warning("%s: its result is not written", moved)
-            experiment.refresh_from_db()
+        except MovedElsewhere:
+            raise
         except OSError as error:
             experiment.fail(FailureKind.ENGINE_CRASHED, str(error))
         except BaseException as error:  # A polite shutdown too: it is tried again elsewhere
@@ -127,7 +139,7 @@ class Attempt:
 
     def run_engine(self) -> dict[str, Any]:
         """Start the engine, measure every load level, and score what was measured."""
-        with self.start_engine() as engine:
+        with self.running_engine() as engine:
             self.wait_until_healthy(engine)
             self.experiment.begin_benchmark()
             levels = [
@@ -152,19 +164,26 @@ class Attempt:
             "holds_at": score.holds_at or "",
         }
 
-    def start_engine(self) -> Process:
-        return self.start(self.experiment.command, "engine.log", self.cores)
+    def running_engine(self) -> AbstractContextManager[Process]:
+        return self.running(self.experiment.command, "engine.log", self.cores)
 
-    def start(self, argv: list[str], log_name: str, cores: set[int]) -> Process:
-        """A child process with the experiment's environment, pinned to `cores` if any."""
+    @contextmanager
+    def running(self, argv: list[str], log_name: str, cores: set[int]) -> Iterator[Process]:
+        """A child process with the experiment's environment, pinned to `cores` if any.
+
+        At the end it is stopped with all its children.
+        """
         environment = {
             **clean_environment(settings.ENVIRONMENT, mark=self.experiment.holder),
             **launching.lease_environment(self.lease.gpus, self.cores),
             **launching.own_environment(self.file, self.experiment.parameters),
         }
-        return Process.start(
-            argv, log=self.experiment.folder / log_name, env=environment, cores=cores
-        )
+        log_file = self.experiment.folder / log_name
+        process = Process.start(argv, log=log_file, env=environment, cores=cores)
+        try:
+            yield process
+        finally:
+            process.stop(STOP_GRACE)
 
     def wait_until_healthy(self, engine: Process) -> None:
         path = ENGINES[self.file.base_runtime].health_path
@@ -179,7 +198,7 @@ class Attempt:
         report = self.experiment.folder / f"level-{index + 1}.json"
         elsewhere = os.sched_getaffinity(0) - self.cores if self.cores else set()
         argv = benchmark.argv(self.load(level, index), report)
-        with self.start(argv, f"level-{index + 1}.log", elsewhere) as generator:
+        with self.running(argv, f"level-{index + 1}.log", elsewhere) as generator:
             while (exit_code := generator.wait(CHECK_EVERY)) is None:
                 self.check()
                 if engine.poll() is not None:
@@ -225,7 +244,7 @@ class Attempt:
 
     def run_job(self) -> dict[str, Any]:
         self.experiment.begin_benchmark()
-        with self.start_engine() as job:
+        with self.running_engine() as job:
             while (exit_code := job.wait(CHECK_EVERY)) is None:
                 self.check()
         if exit_code != 0:

@@ -68,7 +68,8 @@ enable-prefix-caching: true, false"""
 def area(rows: int, placeholder: str = "", *, code: bool = True) -> forms.Textarea:
     """A text area; `code` is what is read line by line."""
     attributes = {"rows": rows, "placeholder": placeholder, "class": "at-code" if code else ""}
-    return UnfoldAdminTextareaWidget(attrs=attributes)
+    widget: forms.Textarea = UnfoldAdminTextareaWidget(attrs=attributes)
+    return widget
 
 
 class DataField(forms.CharField):

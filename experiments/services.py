@@ -7,7 +7,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from experiments.processes import Process, tail
+from experiments.processes import Process, listens, tail
 
 QUICK_DEATH = 5.0  # seconds: a service that ends sooner has a fault of its own
 QUICK_DEATHS_ALLOWED = 3
@@ -52,6 +52,10 @@ class Service:
             raise ServiceFailed(f"{self.name} does not stay up; the end of {self.log}:\n{last}")
         self.process.stop(0)
         self.start()
+
+    def listens_on(self, port: int) -> bool:
+        """It runs, and it is the one that listens there."""
+        return self.process is not None and listens(port, self.process.descendants())
 
     def stop(self) -> None:
         if self.process is not None:

@@ -32,7 +32,6 @@ WORKLOAD = (
     *("traffic_scenarios", "num_concurrency", "request_rate", "max_requests"),
     *("max_minutes", "generator", "slo"),
 )
-STYLE = {"all": ["experiments/pages.css"]}
 
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -111,9 +110,6 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
         ),
         ("Task file", {"fields": ("task_file",)}),
     )
-
-    class Media:
-        css = STYLE
 
     # ── what is shown ───────────────────────────────────────────────────────────────────────
 

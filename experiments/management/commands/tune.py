@@ -9,6 +9,7 @@ from rich.console import Console
 
 from experiments import jobs, planning, reports, watching
 from experiments.errors import BadInput
+from experiments.pool import gpu_pool
 from experiments.shell import ShellCommand
 from experiments.states import TaskStatus
 from experiments.taskfile import TaskFile, load
@@ -42,6 +43,7 @@ class Command(ShellCommand):
         file = read(options["file"])
         if options["dry_run"]:
             return self.say_plan(file, options["json"])
+        gpu_pool().time()  # Raises when Redis is away: then nothing is created
         task = planning.create(file)
         for warning in file.warnings:
             self.stderr.write(f"warning: {warning}")
@@ -52,7 +54,13 @@ class Command(ShellCommand):
                 return self.print_json(reports.document(task))
             self.stdout.write(f"task {task.pk} {task.name} is started; `manage.py show {task.pk}`")
             return None
-        task = watching.watch(task, Console(stderr=options["json"]))
+        try:
+            task = watching.watch(task, Console(stderr=options["json"]))
+        except KeyboardInterrupt as stopped:
+            raise CommandError(
+                f"task {task.pk} goes on; `manage.py show {task.pk}`, `manage.py cancel {task.pk}`",
+                returncode=130,
+            ) from stopped
         if options["json"]:
             self.print_json(reports.document(task))
         else:

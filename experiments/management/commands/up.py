@@ -16,7 +16,6 @@ from django.core.management.base import CommandError, CommandParser
 
 from experiments import demo, embedded_redis
 from experiments.errors import BadInput
-from experiments.health import is_healthy
 from experiments.pool import gpu_pool
 from experiments.services import Service, ServiceFailed, celery_worker
 from experiments.shell import ShellCommand
@@ -83,7 +82,8 @@ class Command(ShellCommand):
         self.start("web", web_server(host, port))
         self.start("worker", [*manage, "worker"], grace=20.0)
         login = first_login()
-        self.until("The web server", lambda: self.web_answers(port))
+        web = next(service for service in self.services if service.name == "web")
+        self.until("The web server", lambda: web.listens_on(port))
         self.stdout.write(f"Autotuner       http://{host}:{port}/")
         self.stdout.write(f"login           {login}")
 
@@ -105,11 +105,6 @@ class Command(ShellCommand):
             if time.monotonic() > give_up:
                 raise CommandError(f"{what} did not answer within {READY_WITHIN:.0f} s")
             time.sleep(LOOK_EVERY)
-
-    def web_answers(self, port: int) -> bool:
-        web = next(service for service in self.services if service.name == "web")
-        assert web.process is not None
-        return is_healthy(port, "/admin/login/", web.process.descendants())
 
 
 def interrupt(*_: Any) -> None:
