@@ -17,6 +17,8 @@ HERE = Path(__file__).resolve().parent
 VENV = HERE / ".venv"
 PYTHON = VENV / "bin" / "python"
 SPACE_NEEDED_MB = 1500
+LLAMACPP = "requirements-llamacpp.txt"
+VLLM = "AUTOTUNER_VLLM_EXECUTABLE"  # The setting that names vLLM, if it is not on the PATH
 
 
 def main() -> None:
@@ -27,32 +29,35 @@ def main() -> None:
     if "--dev" in sys.argv:
         wanted.append("requirements-dev.txt")
     if "--engine" in sys.argv and not shutil.which(os.environ.get(VLLM, "vllm")):
-        wanted.append("requirements-llamacpp.txt")
+        wanted.append(LLAMACPP)
     missing = [name for name in wanted if not is_installed(name)]
     if not missing:
         return
+    if LLAMACPP in missing and not (shutil.which("cc") and shutil.which("c++")):
+        stop(
+            "a C and C++ compiler is needed to build llama.cpp (Debian: apt-get install g++), "
+            "or vllm on the PATH; `make serve` starts without an engine"
+        )
     free = shutil.disk_usage(HERE).free // 2**20
     if free < SPACE_NEEDED_MB:
         stop(f"{HERE} has {free} MiB free, and about {SPACE_NEEDED_MB} are needed")
     if not PYTHON.exists():
         say("making .venv")
-        run([sys.executable, "-m", "venv", str(VENV)], "cannot make .venv (Debian: python3-venv)")
+        try:
+            run(
+                [sys.executable, "-m", "venv", str(VENV)], "cannot make .venv; Debian: python3-venv"
+            )
+        except SystemExit:
+            shutil.rmtree(VENV, ignore_errors=True)  # Half of one would look like a whole one
+            raise
     for name in missing:
         install(name)
-
-
-VLLM = "AUTOTUNER_VLLM_EXECUTABLE"
 
 
 def install(name: str) -> None:
     """Install one requirements file and remember that it was."""
     environment = dict(os.environ)
-    if name == "requirements-llamacpp.txt":
-        if not (shutil.which("cc") or shutil.which("gcc")) or not shutil.which("c++"):
-            stop(
-                "a C and C++ compiler is needed to build llama.cpp (Debian: apt-get install "
-                "g++), or vllm on the PATH; `make serve` starts without an engine"
-            )
+    if name == LLAMACPP:
         say("building llama.cpp's server, once (a few minutes)")
         environment.setdefault("CMAKE_ARGS", "-DLLAVA_BUILD=OFF")
         environment.setdefault("CMAKE_BUILD_PARALLEL_LEVEL", str(os.cpu_count() or 1))

@@ -234,6 +234,7 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         """Make the task file and check it; each problem goes to the field that caused it."""
+        super().clean()
         data = deepcopy(self.before)
         for name in self.changed_data:
             if name in self.cleaned_data:

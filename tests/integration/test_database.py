@@ -4,7 +4,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+
+from tests.integration.postgres_server import running_postgres
+from tests.integration.product import job, running_product
 
 ROOT = Path(__file__).resolve().parents[2]
 WRITERS = 6
@@ -54,10 +60,21 @@ print(dict(Experiment.objects.values_list("status").annotate(n=Count("id"))), Mo
 """
 
 
-def test_statuses_written_by_many_processes_at_once_are_all_kept() -> None:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """The environment that chooses each database."""
+    if request.param == "sqlite":
+        yield {}
+    else:
+        with running_postgres() as url:
+            yield {"DATABASE_URL": url}
+
+
+def test_statuses_written_by_many_processes_at_once_are_all_kept(database: dict[str, str]) -> None:
     with tempfile.TemporaryDirectory(prefix="at-") as folder:
         environment = {
             **os.environ,
+            **database,
             "AUTOTUNER_DATA_DIR": folder,
             "DJANGO_SETTINGS_MODULE": "autotuner_site.settings",
         }
@@ -83,3 +100,16 @@ def test_statuses_written_by_many_processes_at_once_are_all_kept() -> None:
     total = WRITERS * EXPERIMENTS_EACH
     assert f"'SUCCESS': {total}" in counted and "'CANCELLED': 10" in counted
     assert counted.endswith(f" {total * 4 + 10}")
+
+
+def test_a_search_runs_on_postgresql() -> None:
+    with (
+        running_postgres() as url,
+        running_product("simulated:2", DATABASE_URL=url) as product,
+    ):
+        script = """echo '{"speed": '$AUTOTUNER_X'}'"""
+        task = product.finished(job("pg", script, [1, 2, 3, 4], max_parallel_experiments=2))
+        assert task["status"] == "COMPLETED" and task["best"]["parameters"] == {"x": 4}
+        assert not (product.folder / "autotuner.sqlite3").exists()
+        database = product.json("doctor")["checks"][0]
+        assert database["ok"] and database["says"].startswith("PostgreSQL")
