@@ -220,18 +220,14 @@ class Attempt:
         benchmark = self.file.benchmark
         flags = launching.all_parameters(self.file, self.experiment.parameters)
         model = self.file.model.id_or_path
-        return Load(
+        return benchmark.load(
+            level,
+            # The same requests for every configuration, other ones at every level
+            seed=self.file.optimization.seed * 1000 + index,
             url=f"http://127.0.0.1:{self.port}",
             model=benchmark.model_name or str(flags.get("served-model-name", model)),
             model_path=benchmark.model_tokenizer or model,
-            level=level,
-            max_requests=benchmark.max_requests_per_iteration,
-            max_seconds=benchmark.max_time_per_iteration * 60,
-            warmup_requests=benchmark.warmup_requests,
-            arrival=benchmark.arrival,
-            # The same requests for every configuration, other ones at every level
-            seed=self.file.optimization.seed * 1000 + index,
-            request_options=benchmark.additional_params,
+            executable=launching.vllm_of(self.file, settings.ENGINE_EXECUTABLES),
         )
 
     def engine_failure(self, engine: Process) -> ExperimentFailed:

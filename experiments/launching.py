@@ -42,6 +42,12 @@ def command_of(
     )
 
 
+def vllm_of(file: TaskFile, executables: Mapping[str, str]) -> str:
+    """The vLLM whose load generator measures: the task's own, else the site's."""
+    own = file.engine.executable if file.base_runtime == "vllm" else ""
+    return own or executables.get("vllm", "")
+
+
 def own_environment(file: TaskFile, configuration: Mapping[str, Value]) -> dict[str, str]:
     """What the task file and the configuration add to the environment."""
     flags, env = split_environment(all_parameters(file, configuration))

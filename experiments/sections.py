@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from experiments.benchmarks import BENCHMARKS
-from experiments.benchmarks.base import Level
+from experiments.benchmarks.base import Level, Load
 from experiments.benchmarks.scenarios import parse as parse_scenario
 from experiments.dimensions import Value, check_value
 from experiments.engines.flags import format_value
@@ -149,6 +149,19 @@ class Workload(Section):
                 for scenario in self.traffic_scenarios
             ),
         ]
+
+    def load(self, level: Level, *, seed: int = 0, **where: str) -> Load:
+        """The load of one level; `where` are the fields of Load that say where to send it."""
+        return Load(
+            level=level,
+            max_requests=self.max_requests_per_iteration,
+            max_seconds=self.max_time_per_iteration * 60,
+            warmup_requests=self.warmup_requests,
+            arrival=self.arrival,
+            seed=seed,
+            request_options=self.additional_params,
+            **where,
+        )
 
 
 def _one_of(word: str, known: Any, what: str) -> str:

@@ -1,10 +1,12 @@
 """The task file: what a user writes to say what is to be tuned, and how."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
+from experiments.benchmarks import BENCHMARKS
 from experiments.benchmarks.base import Level
 from experiments.dimensions import Choices, Dimension, Value
 from experiments.documents import read_document, write_yaml
@@ -187,6 +189,10 @@ def _contradictions(task: TaskFile) -> Iterator[BadInput]:
     yield from _twins(task)
     yield from _our_own_flags(task)
     try:
+        _check_generator(task)
+    except BadInput as problem:
+        yield problem
+    try:
         space = task.space()
         _check_command(task, space)
         _check_sizes(task, space)
@@ -200,6 +206,13 @@ def _contradictions(task: TaskFile) -> Iterator[BadInput]:
         yield BadInput(
             f"parameters.{endless.name}", "grid_search cannot list a range without a step"
         )
+
+
+def _check_generator(task: TaskFile) -> None:
+    """Raise BadInput when the load generator cannot do a load level."""
+    for level in task.levels():
+        load = task.benchmark.load(level, url="", model="", model_path="")
+        BENCHMARKS[task.benchmark.generator].argv(load, Path("report"))
 
 
 def _parallel_problems(task: TaskFile) -> Iterator[BadInput]:

@@ -40,6 +40,7 @@ class Load:
     warmup_requests: int
     arrival: str  # "poisson" or "constant", for a request rate
     seed: int
+    executable: str = ""  # vLLM's own program, for its own generator; empty: on the PATH
     request_options: Mapping[str, Any] = field(default_factory=dict)  # sent with every request
 
 

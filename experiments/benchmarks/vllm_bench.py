@@ -26,9 +26,6 @@ class VllmBench:
 
     name = "vllm_bench"
 
-    def __init__(self, executable: str = "vllm") -> None:
-        self.executable = executable
-
     def argv(self, load: Load, report: Path) -> list[str]:
         """The command line that measures `load` and writes `report`.
 
@@ -37,7 +34,7 @@ class VllmBench:
         cannot express exactly.
         """
         return [
-            *(self.executable, "bench", "serve"),
+            *(load.executable or "vllm", "bench", "serve"),
             *("--backend", "openai", "--base-url", load.url, "--endpoint", "/v1/completions"),
             *("--model", load.model, "--tokenizer", load.model_path),
             *_lengths(load.level.scenario),

@@ -41,5 +41,10 @@ def _own_flags(flags: Parameters) -> list[str]:
 
 
 def _python_flags(flags: Parameters) -> list[str]:
-    """llama-cpp-python: `--n_ctx 2048`, `--use_mmap false`."""
-    return [word for item in with_underscores(flags).items() for word in flag(*item)]
+    """llama-cpp-python: `--n_ctx 2048`, `--use_mmap false`.
+
+    By its own default it cuts off an answer when the next request comes, and nearly every
+    request under load would fail.
+    """
+    all_flags = {"interrupt_requests": False, **with_underscores(flags)}
+    return [word for item in all_flags.items() for word in flag(*item)]

@@ -120,7 +120,7 @@ def run(benchmark: Benchmark, load: Load, folder: Path, core: int) -> dict[str, 
 
 
 def compare(arguments: argparse.Namespace, url: str, folder: Path) -> dict[str, Any]:
-    benchmarks: list[Benchmark] = [Autotuner(), VllmBench(arguments.vllm)]
+    benchmarks: list[Benchmark] = [Autotuner(), VllmBench()]
     runs: dict[str, list[dict[str, float]]] = {benchmark.name: [] for benchmark in benchmarks}
     for seed in range(1, arguments.runs + 1):
         load = Load(
@@ -133,6 +133,7 @@ def compare(arguments: argparse.Namespace, url: str, folder: Path) -> dict[str, 
             warmup_requests=arguments.warmup,
             arrival="poisson",
             seed=seed,
+            executable=arguments.vllm,
         )
         for benchmark in benchmarks:
             runs[benchmark.name].append(run(benchmark, load, folder, arguments.client_cpu))

@@ -1,6 +1,6 @@
 """The admin: what people may do there, what they may not, and that all text is only text."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
+from autotuner_site.celery import app
 from experiments.forms import PLACES, TaskForm
 from experiments.models import Experiment, TuningTask
 from experiments.states import FailureKind, Status, TaskStatus
@@ -35,10 +36,15 @@ def typed(**changes: str) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def site(settings: Any, tmp_path: Path) -> None:
-    """Logs of this test's own; static files are not looked for, which takes a second."""
+def site(settings: Any, tmp_path: Path) -> Iterator[None]:
+    """Logs of this test's own; no long looks for static files, nor for a Redis."""
+    quick = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
+    patient = app.conf.broker_transport_options
+    app.conf.broker_transport_options = quick
     settings.LOG_DIR = tmp_path / "logs"
     settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "whitenoise" not in name]
+    yield
+    app.conf.broker_transport_options = patient
 
 
 @pytest.fixture
@@ -329,7 +335,9 @@ def test_an_experiment_shows_its_moves_and_the_end_of_its_log(
     experiment.place(lease)
     experiment.start(["vllm", "serve"])
     experiment.folder.mkdir(parents=True)
-    (experiment.folder / "engine.log").write_text("the first words\n" + "x" * 70_000 + "\nlast words\n")
+    (experiment.folder / "engine.log").write_text(
+        "the first words\n" + "x" * 70_000 + "\nlast words\n"
+    )
     page = admin_client.get(url("experiment_change", experiment.pk)).content.decode()
     assert "last words" in page and "the first words" not in page
     assert "PLACED" in page and "DEPLOYING" in page and 'name="status"' not in page

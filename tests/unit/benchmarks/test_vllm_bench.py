@@ -67,11 +67,9 @@ def written(folder: Path, result: dict[str, Any]) -> Path:
 
 
 def test_the_command_line_is_vllms() -> None:
-    assert VllmBench("/opt/vllm/bin/vllm").argv(LOAD, REPORT)[:3] == [
-        "/opt/vllm/bin/vllm",
-        "bench",
-        "serve",
-    ]
+    own = replace(LOAD, executable="/opt/vllm/bin/vllm")
+    assert VllmBench().argv(own, REPORT)[:3] == ["/opt/vllm/bin/vllm", "bench", "serve"]
+    assert VllmBench().argv(LOAD, REPORT)[:3] == ["vllm", "bench", "serve"]
     given = flags(LOAD)
     assert given["--base-url"] == LOAD.url
     assert (given["--model"], given["--tokenizer"]) == ("m", "/models/m")

@@ -113,8 +113,8 @@ def test_llama_cpp_python_takes_underscores_and_true_or_false() -> None:
     flags = {"n-ctx": 2048, "use_mmap": False, "offload_kqv": True, "n_gpu_layers": -1}
     assert ENGINES["llamacpp"].argv(launch(flags=flags)) == [
         *(sys.executable, "-m", "llama_cpp.server", "--model", "/models/m"),
-        *("--host", "127.0.0.1", "--port", "8001", "--n_ctx", "2048"),
-        *("--use_mmap", "false", "--offload_kqv", "true", "--n_gpu_layers=-1"),
+        *("--host", "127.0.0.1", "--port", "8001", "--interrupt_requests", "false"),
+        *("--n_ctx", "2048", "--use_mmap", "false", "--offload_kqv", "true", "--n_gpu_layers=-1"),
     ]
 
 

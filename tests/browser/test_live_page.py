@@ -1,0 +1,141 @@
+"""What a person sees: a task is added, started, followed without a reload, and cancelled."""
+
+import contextlib
+import re
+from typing import Any
+
+import psutil
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.integration.product import Product, until
+
+pytestmark = pytest.mark.browser
+
+SOON = 30_000  # milliseconds
+MEASURE = (
+    "import time,os,json; time.sleep(1); "
+    "print(json.dumps(dict(speed=float(os.environ['AUTOTUNER_X']))))"
+)
+
+
+def add(page: Page, name: str, **fields: str) -> None:
+    """Fill in the form and save; ends on the live page."""
+    page.goto("/admin/experiments/tuningtask/add/")
+    page.select_option("[name=engine]", "job")
+    page.select_option("[name=strategy]", "grid_search")
+    texts = {
+        "name": name,
+        "command": f"python3\n-c\n{MEASURE}",
+        "objective": "maximize_speed",
+        "search_space": "x: 1, 3, 2",
+        "max_parallel_experiments": "2",
+        **fields,
+    }
+    for field, text in texts.items():
+        page.fill(f"[name={field}]", text)
+    page.click("[name=_save]")
+
+
+def rows(page: Page) -> Any:
+    return page.locator("#live-rows tbody tr")
+
+
+def status(page: Page) -> Any:
+    return page.locator("[data-status]")
+
+
+def test_a_task_is_added_started_and_followed_without_a_reload(page: Page) -> None:
+    add(page, "followed")
+    expect(status(page)).to_have_text("PENDING")
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#connection")).to_have_text("live", timeout=SOON)
+    page.evaluate("window.sameDocument = true")
+    expect(rows(page).filter(has_text="SUCCESS")).to_have_count(3, timeout=SOON)
+    expect(status(page)).to_have_text("COMPLETED", timeout=SOON)
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+    expect(page.locator("#live-numbers")).to_contain_text("3 / 10")
+    expect(page.locator("#command")).to_contain_text("AUTOTUNER_X=3")
+    expect(rows(page).filter(has_text="best")).to_contain_text("x=3")
+    page.locator("[data-copy]").click()
+    expect(page.locator("[data-copy]")).to_have_text("Copied")
+    assert page.evaluate("window.sameDocument") is True
+
+
+def test_a_task_is_cancelled_with_its_button(page: Page) -> None:
+    add(page, "cancelled", command="sleep\n3600")
+    page.get_by_role("button", name="Start").click()
+    expect(rows(page).filter(has_text="BENCHMARKING")).to_have_count(2, timeout=SOON)
+    page.once("dialog", lambda question: question.dismiss())
+    page.get_by_role("button", name="Cancel").click()
+    expect(status(page)).to_have_text("RUNNING")
+    page.once("dialog", lambda question: question.accept())
+    page.get_by_role("button", name="Cancel").click()
+    expect(status(page)).to_have_text("CANCELLED")
+    expect(rows(page).filter(has_text="CANCELLED")).to_have_count(2, timeout=SOON)
+
+
+def test_a_failure_says_why_in_its_row(page: Page) -> None:
+    add(page, "failing", command="python3\n-c\nraise SystemExit('the disk is on fire')")
+    page.get_by_role("button", name="Start").click()
+    expect(status(page)).to_have_text("FAILED", timeout=SOON)
+    expect(rows(page).first).to_contain_text("the disk is on fire")
+    rows(page).first.get_by_role("link").click()
+    expect(page.locator(".at-log")).to_contain_text("the disk is on fire")
+
+
+def test_too_many_in_parallel_is_said_at_the_field_and_nothing_typed_is_lost(page: Page) -> None:
+    add(page, "greedy", max_parallel_experiments="5")
+    message = page.locator(".errorlist")
+    expect(message).to_contain_text("at most 4, the smaller of 8")
+    expect(message).to_contain_text("4 (GPUs in the pool)")
+    expect(page.locator("[name=command]")).to_have_value(f"python3\n-c\n{MEASURE}")
+    expect(page.locator("[name=search_space]")).to_have_value("x: 1, 3, 2")
+    expect(page.locator("[name=traffic_scenarios]")).to_be_hidden()  # A job has no workload
+
+
+def test_markup_in_a_name_is_only_text(page: Page) -> None:
+    name = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+    page.on("dialog", lambda _: pytest.fail("a script ran"))
+    add(page, name, model=name)
+    expect(page.locator("#live-head")).to_contain_text(name)
+    expect(page.locator("#connection")).to_have_text("live", timeout=SOON)
+    page.goto("/admin/experiments/tuningtask/")
+    expect(page.locator("#result_list")).to_contain_text(name)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_page_is_wider_than_a_phone(page: Page, theme: str) -> None:
+    add(page, f"narrow-{theme}")
+    live = page.url
+    page.evaluate("theme => localStorage.setItem('adminTheme', JSON.stringify(theme))", theme)
+    page.set_viewport_size({"width": 390, "height": 844})
+    for address in (live, "/admin/experiments/tuningtask/add/", "/admin/experiments/tuningtask/"):
+        page.goto(address)
+        expect(page.locator("html")).to_have_class(re.compile(theme))
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_page_comes_back_by_itself_after_redis_was_away(product: Product, page: Page) -> None:
+    add(page, "outage")
+    expect(page.locator("#connection")).to_have_text("live", timeout=SOON)
+    page.evaluate("window.sameDocument = true")
+    [redis] = redis_servers(product)
+    redis.kill()
+    expect(page.locator("#connection")).to_have_text("reconnecting…", timeout=SOON)
+    until(lambda: redis_servers(product) not in ([], [redis]), 60)
+    product.manage("cancel", "outage")
+    expect(page.locator("#connection")).to_have_text("live", timeout=SOON)
+    expect(status(page)).to_have_text("CANCELLED", timeout=SOON)
+    assert page.evaluate("window.sameDocument") is True
+
+
+def redis_servers(product: Product) -> list[psutil.Process]:
+    """The product's Redis; none while `up` has not started it again."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            line = " ".join(process.cmdline())
+            if process.name() == "redis-server" and str(product.folder) in line:
+                found.append(process)
+    return found

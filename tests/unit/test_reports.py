@@ -1,0 +1,73 @@
+"""Results as documents."""
+
+import csv
+import io
+from collections.abc import Callable
+
+import pytest
+
+from experiments import reports
+from experiments.models import Experiment, TuningTask
+from experiments.states import FailureKind, Status
+
+MakeTask = Callable[..., TuningTask]
+Make = Callable[..., Experiment]
+
+
+@pytest.fixture
+def finished(make_task: MakeTask, make_experiment: Make) -> TuningTask:
+    """A baseline of 100, a winner of 118, one that is infeasible, and one that failed."""
+    task = make_task()
+    done = {"status": Status.SUCCESS, "feasible": True}
+    make_experiment(task, parameters={}, is_baseline=True, objective_score=100.0, **done)
+    make_experiment(task, parameters={"max-num-seqs": 4}, objective_score=118.0, **done)
+    make_experiment(task, objective_score=500.0, status=Status.SUCCESS, feasible=False)
+    make_experiment(
+        task,
+        parameters={"max-num-seqs": "=1+1"},
+        status=Status.FAILED,
+        error_kind=FailureKind.BAD_FLAG,
+        error_message="=cmd|' /C calc'!A0",
+        feasible=False,
+    )
+    return task
+
+
+def test_the_document_names_winner_command_and_gain(finished: TuningTask) -> None:
+    document = reports.document(finished)
+    assert document["best"]["number"] == 2
+    assert document["best"]["command"] == "vllm serve /models/m --host 127.0.0.1 --port 8000 " + (
+        "--max-num-seqs 4"
+    )
+    assert document["gain"] == pytest.approx(0.18)
+    assert document["baseline"]["number"] == 1
+    failed = document["experiments"][3]
+    assert failed["error"] == {"kind": "bad_flag", "message": "=cmd|' /C calc'!A0"}
+
+
+def test_there_is_no_gain_over_a_baseline_that_failed(
+    make_task: MakeTask, make_experiment: Make
+) -> None:
+    task = make_task()
+    make_experiment(task, parameters={}, is_baseline=True, status=Status.FAILED, feasible=False)
+    make_experiment(task, status=Status.SUCCESS, objective_score=5.0, feasible=True)
+    document = reports.document(task)
+    assert document["best"]["number"] == 2 and document["gain"] is None
+
+
+def test_a_spreadsheet_runs_nothing_from_a_csv(finished: TuningTask) -> None:
+    rows = list(csv.DictReader(io.StringIO(reports.as_csv(finished))))
+    assert rows[3]["error"].startswith("'=") and rows[3]["max-num-seqs"] == "'=1+1"
+    assert rows[1]["objective_score"] == "118.0"
+
+
+@pytest.mark.parametrize("form", reports.EXPORTS)
+def test_every_export_works_before_anything_ran(make_task: MakeTask, form: str) -> None:
+    text = reports.EXPORTS[form](make_task())
+    assert (text == "") == (form == "command")
+
+
+def test_the_yaml_export_holds_what_the_json_one_does(finished: TuningTask) -> None:
+    from experiments.documents import read_document
+
+    assert read_document(reports.as_yaml(finished)) == read_document(reports.as_json(finished))
