@@ -12,6 +12,7 @@ from rich.console import Console
 from experiments import demo_models, jobs, planning, watching
 from experiments.errors import BadInput
 from experiments.models import TuningTask
+from experiments.pool import gpu_pool
 from experiments.states import TaskStatus
 from experiments.taskfile import TaskFile, from_dict
 
@@ -55,18 +56,12 @@ def demo_file() -> TaskFile:
     at_once = min(2, planning.parallel_limit(planning.pool_now()))
     for has_engine, task in ((has_vllm, vllm_task), (has_llamacpp, llamacpp_task)):
         if has_engine():
-            common: dict[str, Any] = {
+            file = task()
+            file |= {
                 "task_name": NAME,
                 "description": "A small model with random weights: real engine, real numbers.",
-                "benchmark": {
-                    "traffic_scenarios": ["D(64,32)"],
-                    "num_concurrency": [1, 4],
-                    "max_requests_per_iteration": 16,
-                    "max_time_per_iteration": 2,
-                },
                 "resources": {"gpus": 1},
             }
-            file = {**common, **task()}
             file["optimization"] |= {
                 "objective": "maximize_throughput",
                 "max_parallel_experiments": at_once,
@@ -82,17 +77,22 @@ def has_vllm() -> bool:
 
 def vllm_task() -> dict[str, Any]:
     model = demo_models.write_folder(settings.DATA_DIR / "models" / "demo-vllm")
+    on_cpu = any(gpu.cores for gpu in gpu_pool().gpus())
+    arguments = {"load-format": "dummy", "enforce-eager": True, "max-model-len": 2048}
     return {
         "model": {"id_or_path": str(model)},
         "base_runtime": "vllm",
         "engine": {
-            "arguments": {
-                "load-format": "dummy",
-                "enforce-eager": True,
-                "max-model-len": 2048,
-            },
-            # Without effect on a GPU: a CPU engine takes its cores from the lease.
+            # Few CPUs are fast at bfloat16
+            "arguments": arguments | ({"dtype": "float32"} if on_cpu else {}),
+            # Without effect on a GPU
             "env": {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"},
+        },
+        "benchmark": {
+            "traffic_scenarios": ["D(64,32)"],
+            "num_concurrency": [1, 8],
+            "max_requests_per_iteration": 40,
+            "max_time_per_iteration": 2,
         },
         "parameters": {
             "max-num-seqs": [1, 2, 4, 8],
@@ -119,9 +119,17 @@ def llamacpp_task() -> dict[str, Any]:
         "model": {"id_or_path": str(model)},
         "base_runtime": "llamacpp",
         "engine": {"arguments": {"n_ctx": 2048}},
+        # It serves one request at a time
+        "benchmark": {
+            "traffic_scenarios": ["D(128,24)"],
+            "num_concurrency": [1, 2],
+            "max_requests_per_iteration": 12,
+            "max_time_per_iteration": 2,
+        },
         "parameters": {
-            "n_threads": [1, 2, 4],
-            "n_batch": [8, 32, 128, 512],
+            "n_threads": [1, 2],
+            "n_threads_batch": [1, 2, 4],  # The default is all cores, which are not its own
+            "n_batch": [32, 128, 512],
             "flash_attn": [True, False],
         },
         "optimization": {

@@ -100,7 +100,7 @@ def numbers(
         {
             "label": "Experiments",
             "value": f"{ended} / {budget(task)}",
-            "note": f"{failed} failed" if failed else "ended, of at most",
+            "note": f"{failed} failed" if failed else "ended, of the budget",
             "ended": ended,
             "budget": budget(task),
         },
@@ -112,7 +112,7 @@ def numbers(
         {
             "label": f"Best {metric}",
             "value": "–" if score is None else number(score * factor),
-            "unit": unit,
+            "unit": "" if score is None else unit,
             "note": "nothing measured yet" if best is None else f"experiment #{best.number}",
         },
         {
@@ -136,7 +136,7 @@ def gain_number(
 ) -> dict[str, Any]:
     """The gain over the defaults, or why there is none."""
     share = reports.gain(task, best, baseline)
-    value, note = "–", "when both are measured"
+    value, note = "–", "once the defaults are measured"
     if share is not None:
         value, note = percent(share), "over the engine's defaults"
     elif baseline is not None and not baseline.feasible:

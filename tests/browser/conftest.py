@@ -47,19 +47,25 @@ def chromium(product: Product) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def page(chromium: BrowserContext, product: Product) -> Iterator[Page]:
-    """A page on which nothing may go wrong: no console error, no request to another host."""
-    faults: list[str] = []
+def faults() -> list[str]:
+    """What went wrong on the page: console errors, and requests to other hosts."""
+    return []
+
+
+@pytest.fixture
+def page(chromium: BrowserContext, product: Product, faults: list[str]) -> Iterator[Page]:
+    """A page on which nothing may go wrong."""
     tab = chromium.new_page()
-    ours = tuple(f"{scheme}://127.0.0.1:{product.port}/" for scheme in ("http", "ws"))
+    ours = (f"http://127.0.0.1:{product.port}/", f"ws://127.0.0.1:{product.port}/", "data:")
+
+    def look(address: str) -> None:
+        if not address.startswith(ours):
+            faults.append(address)
+
     tab.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
     tab.on("pageerror", lambda error: faults.append(str(error)))
-    tab.on(
-        "request",
-        lambda request: (
-            None if request.url.startswith((*ours, "data:")) else faults.append(request.url)
-        ),
-    )
+    tab.on("request", lambda request: look(request.url))
+    tab.on("websocket", lambda socket: look(socket.url))
     yield tab
     tab.close()
     assert not faults

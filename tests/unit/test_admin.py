@@ -37,12 +37,13 @@ def typed(**changes: str) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def site(settings: Any, tmp_path: Path) -> Iterator[None]:
-    """Logs of this test's own; no long looks for static files, nor for a Redis."""
+    """Logs of this test's own; nothing that takes long for nothing."""
     quick = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
     patient = app.conf.broker_transport_options
     app.conf.broker_transport_options = quick
     settings.LOG_DIR = tmp_path / "logs"
     settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "whitenoise" not in name]
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     yield
     app.conf.broker_transport_options = patient
 
