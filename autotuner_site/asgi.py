@@ -19,6 +19,10 @@ app.conf.broker_transport_options = {
     **app.conf.broker_transport_options,
     "socket_timeout": 3,
     "socket_connect_timeout": 2,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.1,
+    "interval_max": 0.1,
 }
 
 application = ProtocolTypeRouter(

@@ -56,12 +56,12 @@ def draw(task_id: int, may_change: bool) -> Drawing:
 
 def live(task: TuningTask) -> dict[str, Any]:
     """Everything that the live page of a task shows."""
-    experiments = list(task.experiments.order_by("number"))
+    experiments = list(task.experiments.defer("levels", "command").order_by("number"))
     best = tuning.best_of(task, experiments)
     baseline = tuning.baseline_of(experiments)
     columns = columns_of(task, experiments)
     now = timezone.now()
-    rows = [row(task, experiment, best, baseline, columns, now) for experiment in experiments]
+    rows = [row(task, e, best, baseline, columns, now) for e in experiments[-BLOCKS:]]
     return {
         "task": task,
         "tone": TONES.get(TaskStatus(task.status), "bad"),
@@ -72,8 +72,8 @@ def live(task: TuningTask) -> dict[str, Any]:
         "numbers": numbers(task, experiments, best, baseline, now),
         "columns": columns,
         "rows": rows[: -SHOWN - 1 : -1],
-        "left_out": max(0, len(rows) - SHOWN),
-        "blocks": rows[-BLOCKS:],
+        "left_out": max(0, len(experiments) - SHOWN),
+        "blocks": rows,
         "winner": None if best is None else winner(task, best, baseline, columns),
     }
 

@@ -1,17 +1,15 @@
-"""Settings for all tests: a data folder of their own, and no Redis of anybody else."""
+"""What all tests share."""
 
-import atexit
-import os
-import shutil
-import tempfile
-from pathlib import Path
+import pytest
 
-FOLDER = Path(tempfile.mkdtemp(prefix="at-"))  # Short: a Unix socket's path has 107 characters
+from tests.environment import FOLDER
 
-atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 
-os.environ["AUTOTUNER_DATA_DIR"] = str(FOLDER / "data")
-os.environ["GPUPOOL_INVENTORY"] = "simulated:4"
-os.environ["AUTOTUNER_NODE"] = "testnode"
-for name in ("REDIS_URL", "DATABASE_URL", "DEBUG", "AUTOTUNER_HTTPS"):
-    os.environ.pop(name, None)
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """SQLite in a file, as the site has it: in memory, two threads would lock each other out."""
+    from django.conf import settings
+
+    database = settings.DATABASES["default"]
+    if database["ENGINE"] == "django.db.backends.sqlite3":
+        database.setdefault("TEST", {})["NAME"] = str(FOLDER / "test.sqlite3")
