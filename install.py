@@ -8,6 +8,7 @@ python3 install.py --dev      … and what the tests need
 
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -59,7 +60,9 @@ def install(name: str) -> None:
     environment = dict(os.environ)
     if name == LLAMACPP:
         say("building llama.cpp's server, once (a few minutes)")
-        environment.setdefault("CMAKE_ARGS", "-DLLAVA_BUILD=OFF")
+        without_common = HERE / "scripts" / "llamacpp-without-common.cmake"
+        flags = ["-DLLAVA_BUILD=OFF", f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={without_common}"]
+        environment.setdefault("CMAKE_ARGS", shlex.join(flags))
         environment.setdefault("CMAKE_BUILD_PARALLEL_LEVEL", str(os.cpu_count() or 1))
     else:
         say(f"installing {name}")
