@@ -175,7 +175,7 @@ class Attempt:
         """
         environment = {
             **clean_environment(settings.ENVIRONMENT, mark=self.experiment.holder),
-            **launching.lease_environment(self.lease.gpus, self.cores),
+            **launching.lease_environment(self.lease.gpus, self.cores, self.port),
             **launching.own_environment(self.file, self.experiment.parameters),
         }
         log_file = self.experiment.folder / log_name

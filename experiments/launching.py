@@ -55,9 +55,13 @@ def own_environment(file: TaskFile, configuration: Mapping[str, Value]) -> dict[
     return {**file.engine.env, **job, **env}
 
 
-def lease_environment(gpus: Sequence[str], cores: Collection[int]) -> dict[str, str]:
-    """How an engine learns which GPUs, or which cores, are its own."""
-    env = {"AUTOTUNER_GPUS": ",".join(gpus)}
+def lease_environment(gpus: Sequence[str], cores: Collection[int], port: int) -> dict[str, str]:
+    """How an engine learns which GPUs, or which cores, and which port are its own.
+
+    Some servers let HOST and PORT of the environment go before their flags: an inherited PORT
+    would send all of them to one port.
+    """
+    env = {"AUTOTUNER_GPUS": ",".join(gpus), "HOST": "127.0.0.1", "PORT": str(port)}
     if cores:
         return {**env, "OMP_NUM_THREADS": str(len(cores))}
     return {**env, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(gpus)}

@@ -34,7 +34,10 @@ def vllm_task(folder: Path, name: str) -> dict[str, Any]:
         "model": {"id_or_path": str(demo_models.write_folder(folder / "model"))},
         "base_runtime": "vllm",
         "engine": {
-            "arguments": {"load-format": "dummy", "enforce-eager": True, "max-model-len": 2048},
+            "arguments": {
+                **{"load-format": "dummy", "enforce-eager": True, "max-model-len": 2048},
+                "dtype": "float32",
+            },
             "env": {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"},
         },
         "parameters": {
@@ -99,6 +102,19 @@ def test_a_real_vllm_search() -> None:
             o for o in task["experiments"] if o["parameters"].get("enable-prefix-caching") is False
         ]
         assert all("--no-enable-prefix-caching" in one["command"] for one in off)
+
+
+@pytest.mark.skipif(not shutil.which("vllm"), reason="vllm is not on the PATH")
+def test_vllm_bench_measures_a_real_vllm() -> None:
+    with running_product("cpu:1") as product:
+        task = vllm_task(product.folder, "vllm-bench")
+        task["optimization"] |= {"max_iterations": 1, "max_parallel_experiments": 1}
+        task["benchmark"] = {**WORKLOAD, "generator": "vllm_bench", "num_concurrency": [2]}
+        [baseline] = product.finished(task)["experiments"]
+        assert baseline["status"] == "SUCCESS", baseline["error"]
+        assert baseline["metrics"]["completed"] == 12
+        assert baseline["metrics"]["output_tokens"] == 12 * 16
+        assert baseline["metrics"]["latency_p99"] > baseline["metrics"]["ttft_p50"] > 0
 
 
 @pytest.mark.skipif(not shutil.which("vllm"), reason="vllm is not on the PATH")

@@ -34,7 +34,8 @@ def test_the_task_file_s_executable_goes_before_the_site_s() -> None:
 
 
 def test_a_gpu_lease_is_named_by_uuid_and_a_cpu_lease_by_its_threads() -> None:
-    gpu = launching.lease_environment(["GPU-a", "GPU-b"], ())
+    gpu = launching.lease_environment(["GPU-a", "GPU-b"], (), 8123)
     assert gpu["CUDA_VISIBLE_DEVICES"] == "GPU-a,GPU-b"
-    cpu = launching.lease_environment(["cpu-n-0"], {0, 1})
+    assert gpu["PORT"] == "8123"  # llama-cpp-python prefers it to its own flag
+    cpu = launching.lease_environment(["cpu-n-0"], {0, 1}, 8123)
     assert cpu["OMP_NUM_THREADS"] == "2" and "CUDA_VISIBLE_DEVICES" not in cpu
