@@ -121,16 +121,17 @@ def llamacpp_task() -> dict[str, Any]:
         "engine": {"arguments": {"n_ctx": 2048}},
         # It serves one request at a time
         "benchmark": {
-            "traffic_scenarios": ["D(128,24)"],
+            "traffic_scenarios": ["D(96,48)"],
             "num_concurrency": [1, 2],
             "max_requests_per_iteration": 12,
             "max_time_per_iteration": 2,
         },
         "parameters": {
+            # Speculative decoding from the prompt itself; the default is none
+            "draft_model": ["prompt-lookup-decoding"],
+            "draft_model_num_pred_tokens": [2, 4, 8, 16],
             "n_threads": [1, 2],
-            "n_threads_batch": [1, 2, 4],  # The default is all cores, which are not its own
-            "n_batch": [32, 128, 512],
-            "flash_attn": [True, False],
+            "n_batch": [64, 512],
         },
         "optimization": {
             "strategy": "bayesian",
