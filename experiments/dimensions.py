@@ -11,6 +11,7 @@ from experiments.errors import BadInput
 Value = str | int | float | bool
 
 MOST_STEPS = 1_000_000  # values of one stepped dimension; more is a typing error
+LARGEST = 2**63 - 1  # the largest whole number that programs and databases take
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,14 @@ class Continuous:
             if part is not None and not is_number(part):
                 raise BadInput(f"parameters.{self.name}", f"{part!r} is not a finite number")
         check_range(self.name, self.low, self.high, self.step, self.log)
-        if self.count is not None and self.count > MOST_STEPS:
+        if self.step is None:
+            return
+        # Roughly first: the exact count of far too many steps has too many digits
+        count = (self.high - self.low) / self.step + 1
+        if count > 2 * MOST_STEPS or (self.count or 0) > MOST_STEPS:
             raise BadInput(
                 f"parameters.{self.name}.step",
-                f"{self.step:g} makes {self.count} values; at most {MOST_STEPS}",
+                f"{self.step:g} makes {count:.0f} values; at most {MOST_STEPS}",
             )
 
     @property
@@ -161,6 +166,8 @@ def check_range(name: str, low: float, high: float, step: float | None, log: boo
     field = f"parameters.{name}"
     if not low < high:
         raise BadInput(f"{field}.low", f"{low} is not below high {high}")
+    if not math.isfinite(high - low):
+        raise BadInput(f"{field}.high", f"{high} is too far from low {low}")
     if log and low <= 0:
         raise BadInput(f"{field}.low", f"{low} is not above 0, which log needs")
     if step is None:
@@ -175,6 +182,8 @@ def check_value(field: str, value: object) -> None:
     """Raise BadInput unless `value` can be the value of a flag."""
     if isinstance(value, float) and not math.isfinite(value):
         raise BadInput(field, f"{value} is not a finite number")
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise BadInput(field, f"the number is too large; at most {LARGEST}")
     if not isinstance(value, str | int | float):
         kind = {list: "a list", dict: "a mapping", type(None): "nothing"}.get(type(value), "this")
         raise BadInput(field, f"{kind} is not a value; use text, a number, true or false")
@@ -182,7 +191,9 @@ def check_value(field: str, value: object) -> None:
 
 def is_number(value: object) -> bool:
     """Whether `value` is a finite number, and not true or false."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def exact(number: float) -> Decimal:

@@ -1,8 +1,9 @@
 """Reads and writes YAML and JSON, in which nothing is guessed and no key is given twice."""
 
 import json
+import math
 import re
-from collections.abc import Hashable
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -14,11 +15,17 @@ FLOAT = re.compile(
     r"[-+]?(?:[0-9]*\.[0-9]+|[0-9]+\.)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
 )
 
+TAG = "tag:yaml.org,2002:"
+PLAIN = {"null": "nothing", "bool": "true or false", "int": "a whole number", "float": "a number"}
+TAGS = {f"{TAG}{name}" for name in (*PLAIN, "str", "seq", "map", "merge")}
+MOST_DIGITS = 100  # of a number; Python refuses to read very long ones
+MOST_VALUES = 100_000  # of one text, counted again wherever an alias repeats them
+
 
 def read_document(text: str, source: str = "") -> Any:
-    """The content of a YAML or JSON text; `source` names it in an error.
+    """The content of a YAML or JSON text, None if it is empty; `source` names it in an error.
 
-    Raises BadInput with one line that says where the text cannot be read.
+    Raises BadInput with one line that names the field, or says where the text cannot be read.
     """
     try:
         if text.lstrip().startswith("{"):
@@ -28,15 +35,37 @@ def read_document(text: str, source: str = "") -> Any:
         raise BadInput(source, "is nested too deeply") from None
 
 
+# ── JSON ────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Unreadable:
+    """Stands where a JSON text has a number that is none, until its field is known."""
+
+    def __init__(self, written: str) -> None:
+        self.message = f"{written} is not a finite number"
+        if len(written) > MOST_DIGITS:
+            self.message = f"a number of {len(written)} digits is too large"
+
+
 def _read_json(text: str, source: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        data = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_Unreadable,
+            parse_int=_json_integer,
+            parse_float=_json_float,
+        )
     except json.JSONDecodeError as wrong:
         try:
-            return _read_yaml(text, source)  # A YAML text may begin with a brace too
-        except BadInput:
+            return _parse_yaml(text, source)  # A YAML text may begin with a brace too
+        except yaml.YAMLError:
             where = f"line {wrong.lineno}, column {wrong.colno}"
             raise BadInput(source, f"{where}: {wrong.msg}") from None
+    for field, value in _values(data, ""):
+        if isinstance(value, _Unreadable):
+            raise BadInput(field or source, value.message)
+    return data
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -48,36 +77,106 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _no_constant(name: str) -> Any:
-    raise BadInput("", f"{name} is not a finite number")
+def _json_integer(digits: str) -> Any:
+    return int(digits) if len(digits) <= MOST_DIGITS else _Unreadable(digits)
+
+
+def _json_float(written: str) -> Any:
+    number = float(written)
+    return number if math.isfinite(number) else _Unreadable(written)
+
+
+def _values(data: Any, field: str) -> Iterator[tuple[str, Any]]:
+    """Every value that is no mapping and no list, with its field."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from _values(value, _inside(field, key))
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from _values(value, f"{field}[{index}]")
+    else:
+        yield field, data
+
+
+def _inside(field: str, key: str) -> str:
+    return f"{field}.{key}" if field else key
+
+
+# ── YAML ────────────────────────────────────────────────────────────────────────────────────
 
 
 def _read_yaml(text: str, source: str) -> Any:
     try:
-        return yaml.load(text, Loader=_Loader)
+        return _parse_yaml(text, source)
     except yaml.MarkedYAMLError as wrong:
         mark = wrong.problem_mark or wrong.context_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        where = f"{_position(mark)}: " if mark else ""
         raise BadInput(source, f"{where}{wrong.problem or wrong.context}") from None
     except yaml.YAMLError as wrong:
         raise BadInput(source, " ".join(str(wrong).split())) from None
 
 
+def _parse_yaml(text: str, source: str) -> Any:
+    """The content of a YAML text. Raises YAMLError, or BadInput that names the field."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        for number, (field, part) in enumerate(_nodes(node, "")):
+            if number > MOST_VALUES:
+                raise BadInput(source, f"has more than {MOST_VALUES} values")
+            _check_node(loader, part, field or source)
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _nodes(node: yaml.Node, field: str) -> Iterator[tuple[str, yaml.Node]]:
+    """The node and every one in it, each with its field; no key is given twice."""
+    yield field, node
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _nodes(item, f"{field}[{index}]")
+    elif isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                message = f"{_position(key.start_mark)}: a name must be text, not a list or mapping"
+                raise BadInput(field, message)
+            inner, line = _inside(field, key.value), key.start_mark.line + 1
+            if key.value in lines and key.tag != f"{TAG}merge":
+                raise BadInput(inner, f"is given twice, in lines {lines[key.value]} and {line}")
+            lines[key.value] = line
+            yield inner, key
+            yield from _nodes(value, inner)
+
+
+def _check_node(loader: "_Loader", node: yaml.Node, field: str) -> None:
+    """Raise BadInput when the node has a tag, or is a number, that JSON does not know."""
+    where = _position(node.start_mark)
+    if node.tag not in TAGS:
+        tag = node.tag.replace(TAG, "!!")
+        raise BadInput(field, f"{where}: the tag {tag} is not understood; leave it out")
+    kind = node.tag.removeprefix(TAG)
+    if kind not in PLAIN or not isinstance(node, yaml.ScalarNode):
+        return  # What remains cannot go wrong, or says so itself
+    if kind == "int" and len(node.value) > MOST_DIGITS:
+        raise BadInput(field, f"a number of {len(node.value)} digits is too large")
+    try:
+        value = loader.construct_object(node)
+    except (ValueError, LookupError, OverflowError):  # A tag that the user wrote
+        raise BadInput(field, f"{where}: {node.value!r} is not {PLAIN[kind]}") from None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadInput(field, f"{node.value} is not a finite number")
+
+
+def _position(mark: Any) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}"
+
+
 class _Loader(yaml.SafeLoader):
     """YAML 1.2's plain words: `on` is text, 1e-4 is a number, a date is text, as in JSON."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        lines: dict[Any, int] = {}
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            line = key_node.start_mark.line + 1
-            if key_node.value in lines and isinstance(key_node, yaml.ScalarNode):
-                first = lines[key_node.value]
-                raise BadInput(key_node.value, f"is given twice, in lines {first} and {line}")
-            if isinstance(key_node, yaml.ScalarNode):
-                lines[key_node.value] = line
-        return super().construct_mapping(node, deep)
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -88,9 +187,7 @@ for _tag, _pattern, _first in (
     ("float", FLOAT, list("-+.0123456789")),
     ("merge", re.compile(r"<<"), ["<"]),
 ):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern.pattern})$"), _first
-    )
+    _Loader.add_implicit_resolver(f"{TAG}{_tag}", re.compile(f"(?:{_pattern.pattern})$"), _first)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -103,7 +200,7 @@ class _Dumper(yaml.SafeDumper):
 
 _Dumper.add_multi_representer(str, lambda dumper, text: dumper.represent_str(str(text)))
 _Dumper.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(f"(?:{FLOAT.pattern})$"), list("-+.0123456789")
+    f"{TAG}float", re.compile(f"(?:{FLOAT.pattern})$"), list("-+.0123456789")
 )
 
 

@@ -10,15 +10,19 @@ behind, also what has a session of its own, so "no child left" means that nothin
 lives. It imports little, to start in a few milliseconds.
 """
 
-import contextlib
+from __future__ import annotations
+
 import ctypes
 import os
 import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, NoReturn
+
+TYPE_CHECKING = False  # As `typing` has it, whose import would take twenty milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import NoReturn
 
 OWNER = 0  # The socket to the owner is our standard input
 PR_SET_PDEATHSIG = 1
@@ -27,11 +31,12 @@ LOOK_AGAIN = 0.1  # While killing: for what was forked between the look and the 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-class Stop(NamedTuple):
+class Stop:
     """The word to end: SIGTERM for the program, or for all of it; then `grace` seconds."""
 
-    grace: float
-    for_all: bool = True
+    def __init__(self, grace: float, for_all: bool = True) -> None:
+        self.grace = grace
+        self.for_all = for_all
 
 
 ENDED_BY_ITSELF = Stop(0.5)  # For what it has left behind
@@ -51,8 +56,10 @@ def prctl(option: int, value: int) -> None:
 
 def tell(message: str) -> None:
     """Send one line to the owner, if it still lives."""
-    with contextlib.suppress(OSError):
+    try:
         os.write(OWNER, message.replace("\n", " ").encode(errors="replace") + b"\n")
+    except OSError:
+        return  # It died: nobody is left to be told
 
 
 # The program -----------------------------------------------------------------------------
@@ -135,10 +142,14 @@ def descendants() -> Iterator[int]:
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as stat:
-                # The command's name is in parentheses and may hold anything, also ") "
-                parent = int(stat.read().rpartition(b")")[2].split()[1])
-                children.setdefault(parent, []).append(int(name))
+            try:
+                with open(f"/proc/{name}/stat", "rb") as stat:
+                    words = stat.read()
+            except OSError:
+                continue  # It has ended since the listing
+            # The command's name is in parentheses and may hold anything, also ") "
+            parent = int(words.rpartition(b")")[2].split()[1])
+            children.setdefault(parent, []).append(int(name))
     waiting = children.get(os.getpid(), [])
     while waiting:
         yield from waiting
@@ -148,8 +159,10 @@ def descendants() -> Iterator[int]:
 def send_all(number: int) -> None:
     """Send a signal to every descendant."""
     for pid in list(descendants()):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+        try:
             os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            continue  # It has ended, or is another user's
 
 
 class Family:
@@ -219,9 +232,11 @@ class Events:
         self.poller.register(OWNER, select.POLLIN)
         self.owner_pidfd = -1
         # A forked sibling of ours may hold the owner's end of the socket open for ever
-        with contextlib.suppress(OSError, AttributeError):
+        try:
             self.owner_pidfd = os.pidfd_open(os.getppid())
             self.poller.register(self.owner_pidfd, select.POLLIN)
+        except (OSError, AttributeError):
+            self.owner_pidfd = -1  # An old kernel: the end of the socket must do
 
     def wait(self, seconds: float | None = None) -> Stop | None:
         """Wait for the next event. Returns what it says when it says "stop"."""

@@ -1,13 +1,19 @@
-"""The one push: tells every open page which rows changed. It carries ids, never state."""
+"""The one push: tells every open page of a task that it changed. It carries ids, never state."""
 
+import asyncio
+import atexit
 import logging
+import os
+import threading
+from concurrent.futures import Future, wait
+from functools import cache
 
-from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 
 log = logging.getLogger(__name__)
 
-ALL_TASKS = "tasks"
+SEND_WITHIN = 3.0  # seconds
+AT_EXIT = 1.0  # seconds that the end of a command waits for its last push
 
 
 def task_group(task_id: int) -> str:
@@ -15,15 +21,44 @@ def task_group(task_id: int) -> str:
     return f"task.{task_id}"
 
 
-def push(task_id: int, experiment_id: int | None = None) -> None:
-    """Say that this task, or this experiment of it, changed.
+def push(task_id: int) -> None:
+    """Say that this task, or an experiment of it, changed. Returns at once, and never raises.
 
     A page that misses it shows the truth at its next frame, so a Redis that is away is no error.
     """
-    poke = {"type": "poke", "task": task_id, "experiment": experiment_id}
-    layer = get_channel_layer()
+    sender(os.getpid()).send(task_id)
+
+
+class Sender:
+    """Sends from a loop of its own: who moves a row, and may have to stop an engine in time,
+    never waits for Redis; and one connection serves all pushes of a process."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.sending: set[Future[None]] = set()
+        threading.Thread(target=self.loop.run_forever, name="live", daemon=True).start()
+        atexit.register(self.flush)
+
+    def send(self, task_id: int) -> None:
+        future = asyncio.run_coroutine_threadsafe(poke(task_id), self.loop)
+        self.sending.add(future)
+        future.add_done_callback(self.sending.discard)
+
+    def flush(self) -> None:
+        """Wait a little for what is on its way."""
+        wait(list(self.sending), timeout=AT_EXIT)
+
+
+@cache
+def sender(pid: int) -> Sender:
+    """This process's sender. Threads do not survive a fork, so a child has its own."""
+    return Sender()
+
+
+async def poke(task_id: int) -> None:
+    message = {"type": "poke", "task": task_id}
     try:
-        for group in (task_group(task_id), ALL_TASKS):
-            async_to_sync(layer.group_send)(group, poke)
-    except Exception as error:  # Whatever the layer raises, the row is already committed.
+        async with asyncio.timeout(SEND_WITHIN):
+            await get_channel_layer().group_send(task_group(task_id), message)
+    except Exception as error:  # Whatever the layer raises, the row is already committed
         log.warning("Live pages were not told of task %s: %s", task_id, error)

@@ -11,6 +11,7 @@ from django.contrib.auth import get_user_model
 from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.functional import cached_property
 
 from experiments import live
 from experiments.errors import IllegalMove, MovedElsewhere
@@ -105,7 +106,7 @@ class TuningTask(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    @property
+    @cached_property
     def file(self) -> TaskFile:
         """The task file, checked again by the same rules that let it in."""
         return from_dict(self.specification)
@@ -119,6 +120,7 @@ class TuningTask(models.Model):
         self.objective = file.optimization.objective
         self.max_parallel_experiments = file.optimization.max_parallel_experiments
         self.specification = file.to_dict()
+        self.__dict__["file"] = file
 
     @property
     def group(self) -> str:
@@ -318,7 +320,7 @@ class Experiment(models.Model):
             if not as_we_know_it.update(status=status, **changes):
                 raise MovedElsewhere(f"experiment {self}: no longer {self.status}")
             move.save()
-            transaction.on_commit(partial(live.push, self.task_id, self.pk), robust=True)
+            transaction.on_commit(partial(live.push, self.task_id), robust=True)
         self.refresh_from_db()
 
 

@@ -6,7 +6,16 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from experiments.dimensions import Choices, Continuous, Dimension, Integer, Value, is_number
+from experiments.dimensions import (
+    Choices,
+    Continuous,
+    Dimension,
+    Integer,
+    Value,
+    check_value,
+    is_number,
+)
+from experiments.engines.flags import ENVIRONMENT_PREFIX, check_variable
 from experiments.errors import BadInput
 
 NAME = re.compile(r"env\.[A-Za-z_][A-Za-z0-9_]*|(?!env\.)[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -31,6 +40,7 @@ KEYS = {
     "boolean": [],
 }
 
+MOST_DIGITS = 100
 NUMBER = r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
 WHOLE = re.compile(r"[-+]?\d+")
 RANGE = re.compile(rf"({NUMBER})\s*\.\.\s*({NUMBER})(?:\s+step\s+({NUMBER}))?(\s+log)?")
@@ -49,6 +59,8 @@ def parse_dimension(name: str, raw: Any) -> Dimension:
     field = f"parameters.{name}"
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise BadInput(field, "is no flag's name; write it without dashes in front or spaces")
+    if name.startswith(ENVIRONMENT_PREFIX):
+        check_variable(field, name.removeprefix(ENVIRONMENT_PREFIX))
     if raw is None:
         raise BadInput(field, "has no values; give a list, a range or one value")
     if isinstance(raw, Mapping):
@@ -85,6 +97,8 @@ def _range_from_mapping(name: str, raw: Mapping[str, Any], *, whole: bool) -> Di
         number = raw.get(key)
         if number is None:
             continue
+        if isinstance(number, int | float):
+            check_value(f"{field}.{key}", number)
         if not is_number(number) or (whole and not isinstance(number, int)):
             wanted = "a whole number" if whole else "a number"
             raise BadInput(f"{field}.{key}", f"expected {wanted}, got {json.dumps(number)}")
@@ -140,6 +154,8 @@ def parse_values(text: str) -> Any:
 
 
 def _range_from_text(low: str, high: str, step: str | None, log: str | None) -> dict[str, Any]:
+    for part in (low, high, step or ""):
+        _check_length(part)
     whole = all(WHOLE.fullmatch(part) for part in (low, high, step) if part is not None)
     number = int if whole else float
     raw: dict[str, Any] = {"type": "integer" if whole else "continuous"}
@@ -158,8 +174,15 @@ def _bare(text: str) -> Value:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     if WHOLE.fullmatch(text):
+        _check_length(text)
         return int(text)
     return float(text) if re.fullmatch(NUMBER, text) else text
+
+
+def _check_length(number: str) -> None:
+    """Raise BadInput for a number that Python would refuse to read, or only read slowly."""
+    if len(number) > MOST_DIGITS:
+        raise BadInput("", f"a number of {len(number)} digits is too large")
 
 
 def format_values(raw: Any) -> str:

@@ -6,7 +6,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
 
 from experiments.errors import BadInput
 from experiments.validation import Number, Positive, Section
@@ -31,6 +37,7 @@ SHORT = {
     "minimize_tpot": "tpot_mean",
 }
 
+PERCENTILE = re.compile(r"[pP]\d.*")
 OBJECTIVE = re.compile(r"(maximize|minimize)_([A-Za-z_][A-Za-z0-9_./-]*)")
 
 
@@ -95,10 +102,16 @@ class Slo(Section):
 
     @field_validator("latency", "ttft", "tpot", mode="before")
     @classmethod
-    def of_the_mean(cls, raw: object) -> object:
-        if isinstance(raw, dict) and raw and not set(raw) & set(Limits.model_fields):
-            return {"mean": raw}
-        return raw
+    def of_the_mean(cls, raw: object, info: ValidationInfo) -> object:
+        if not isinstance(raw, dict):
+            return raw
+        unknown = [name for name in raw if name not in Limits.model_fields]
+        for name in unknown:
+            # `p75`, or limits of its own: a part of the distribution, and not one that we have
+            if PERCENTILE.fullmatch(str(name)) or isinstance(raw[name], dict):
+                known = ", ".join(Limits.model_fields)
+                raise BadInput(f"slo.{info.field_name}.{name}", f"unknown field; known: {known}")
+        return {"mean": raw} if raw and len(unknown) == len(raw) else raw
 
     def limits(self) -> Iterator[tuple[str, Limit]]:
         """Each metric that has a limit, with it."""

@@ -9,11 +9,21 @@ from experiments.benchmarks import BENCHMARKS
 from experiments.benchmarks.base import Level, Load
 from experiments.benchmarks.scenarios import parse as parse_scenario
 from experiments.dimensions import Value, check_value
-from experiments.engines.flags import format_value
+from experiments.engines.flags import ENVIRONMENT_PREFIX, check_variable, format_value
 from experiments.notation import nearest
 from experiments.objectives import parse_objective
 from experiments.strategies import STRATEGIES
-from experiments.validation import AtLeastOne, Number, Positive, Section
+from experiments.validation import (
+    LARGEST,
+    AtLeastOne,
+    AtLeastZero,
+    Duration,
+    Number,
+    Positive,
+    Section,
+)
+
+MOST_SIZES = 64  # of one kind of parallelism; more is a typing error
 
 
 class Model(Section):
@@ -34,7 +44,10 @@ class EngineOptions(Section):
     @classmethod
     def are_values(cls, arguments: dict[str, Any]) -> dict[str, Value]:
         for name, value in arguments.items():
-            check_value(f"engine.arguments.{name}", value)
+            field = f"engine.arguments.{name}"
+            check_value(field, value)
+            if name.startswith(ENVIRONMENT_PREFIX):
+                check_variable(field, name.removeprefix(ENVIRONMENT_PREFIX))
         return arguments
 
     @field_validator("env", mode="before")
@@ -44,13 +57,25 @@ class EngineOptions(Section):
             return env
         return {name: _as_variable(value) for name, value in env.items()}
 
+    @field_validator("env")
+    @classmethod
+    def are_the_users(cls, env: dict[str, str]) -> dict[str, str]:
+        for name in env:
+            check_variable(f"engine.env.{name}", name)
+        return env
+
 
 class ParallelConfig(Section):
     """The sizes to try of tensor, pipeline and data parallelism."""
 
-    tp: list[AtLeastOne] = Field(default=[1], min_length=1)
-    pp: list[AtLeastOne] = Field(default=[1], min_length=1)
-    dp: list[AtLeastOne] = Field(default=[1], min_length=1)
+    tp: list[AtLeastOne] = Field(default=[1], min_length=1, max_length=MOST_SIZES)
+    pp: list[AtLeastOne] = Field(default=[1], min_length=1, max_length=MOST_SIZES)
+    dp: list[AtLeastOne] = Field(default=[1], min_length=1, max_length=MOST_SIZES)
+
+    @field_validator("tp", "pp", "dp")
+    @classmethod
+    def are_different(cls, sizes: list[int]) -> list[int]:
+        return _without_twins(sizes)
 
 
 class Optimization(Section):
@@ -59,9 +84,9 @@ class Optimization(Section):
     strategy: str = "bayesian"
     objective: str
     max_iterations: AtLeastOne = 10  # experiments
-    timeout_per_iteration: Positive = 600  # seconds for one experiment, engine start included
+    timeout_per_iteration: Duration = 600  # seconds for one experiment, engine start included
     max_parallel_experiments: AtLeastOne = 1
-    seed: int = 0
+    seed: int = Field(default=0, ge=-LARGEST, le=LARGEST)
 
     @field_validator("strategy")
     @classmethod
@@ -79,7 +104,7 @@ class Resources(Section):
     """What one experiment needs. Without `gpus`, what its configuration says."""
 
     gpus: AtLeastOne | None = None
-    min_memory_mb: int = Field(default=0, ge=0)
+    min_memory_mb: AtLeastZero = 0  # free, on each GPU
 
 
 def _usual_concurrency(data: dict[str, Any]) -> list[int]:
@@ -88,7 +113,7 @@ def _usual_concurrency(data: dict[str, Any]) -> list[int]:
 
 def _highest_load(data: dict[str, Any]) -> int:
     loads = [*data.get("num_concurrency", []), *data.get("request_rate", [])]
-    return math.ceil(max(loads, default=1))
+    return min(math.ceil(max(loads, default=1)), LARGEST)
 
 
 class Workload(Section):
@@ -103,8 +128,8 @@ class Workload(Section):
     num_concurrency: list[AtLeastOne] = Field(default_factory=_usual_concurrency, min_length=1)
     arrival: str = "poisson"
     max_requests_per_iteration: AtLeastOne = 100  # per load level
-    max_time_per_iteration: Positive = 10  # minutes per load level
-    warmup_requests: int = Field(default_factory=_highest_load, ge=0)
+    max_time_per_iteration: Duration = 10  # minutes per load level
+    warmup_requests: AtLeastZero = Field(default_factory=_highest_load)
     max_error_rate: Number = Field(default=0.01, ge=0, le=1)
     additional_params: dict[str, Any] = {}  # sent with every request
 

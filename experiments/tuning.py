@@ -14,6 +14,11 @@ from experiments.states import FailureKind, Status, TaskStatus
 from experiments.strategies import STRATEGIES
 from experiments.strategies.base import Trial
 
+# What a strategy wants to know of an experiment; the measurements stay in the database
+HISTORY = (
+    *("number", "status", "parameters", "objective_score", "feasible", "error_kind"),
+    "is_baseline",
+)
 INNOCENT = (FailureKind.LOST, FailureKind.CANCELLED)
 
 
@@ -25,7 +30,7 @@ def advance(task_id: int) -> None:
     """
     while True:
         task = TuningTask.objects.get(pk=task_id)
-        experiments = list(task.experiments.order_by("number"))
+        experiments = list(task.experiments.order_by("number").only(*HISTORY))
         if task.status != TaskStatus.RUNNING:
             return
         unfinished = sum(not experiment.has_ended for experiment in experiments)

@@ -1,5 +1,6 @@
 """How the sections of a task file are checked, and what is wrong said in the user's words."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, get_args
 
@@ -16,7 +17,10 @@ def _as_written(number: float) -> float:
 # A finite number, which is written without `.0` when it is whole.
 Number = Annotated[float, Field(allow_inf_nan=False), PlainSerializer(_as_written)]
 Positive = Annotated[Number, Field(gt=0)]
-AtLeastOne = Annotated[int, Field(ge=1)]
+LARGEST = 2**31 - 1  # What every database and every program takes as a whole number
+AtLeastZero = Annotated[int, Field(ge=0, le=LARGEST)]
+AtLeastOne = Annotated[int, Field(ge=1, le=LARGEST)]
+Duration = Annotated[Positive, Field(le=LARGEST)]
 
 
 class Section(BaseModel):
@@ -56,6 +60,8 @@ def describe(value: object) -> str:
         return f"text {value[:60]!r}"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return f"a number of {int(math.log10(abs(value))) + 1} digits"
     if isinstance(value, int | float):
         return repr(value)
     names = {list: "a list", dict: "a mapping", type(None): "nothing"}
@@ -95,6 +101,8 @@ def _message(found: Mapping[str, Any], model: type[BaseModel]) -> str:
         return "is missing"
     if found["loc"][-1] == "[key]" or kind == "invalid_key":
         return f"a name must be text, not {got}"
+    if kind == "float_type" and type(found["input"]) is int:
+        return f"{got} is too large"
     if kind in EXPECTED:
         return f"expected {EXPECTED[kind]}, got {got}"
     if kind == "greater_than_equal":
@@ -105,6 +113,8 @@ def _message(found: Mapping[str, Any], model: type[BaseModel]) -> str:
         return f"{got} is too large; at most {context['le']}"
     if kind in ("too_short", "string_too_short"):
         return "is empty"
+    if kind == "too_long":
+        return f"has {context['actual_length']} values; at most {context['max_length']}"
     if kind == "string_too_long":
         return f"is longer than {context['max_length']} characters"
     if kind == "value_error":

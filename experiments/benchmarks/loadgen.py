@@ -22,7 +22,7 @@ from experiments.benchmarks.base import Level, Load
 from experiments.benchmarks.client import Answer, Client, Request, open_session
 from experiments.benchmarks.reports import write_report
 from experiments.benchmarks.scenarios import Scenario, parse
-from experiments.benchmarks.summary import percentile, summarise, ttft
+from experiments.benchmarks.summary import overdue_after, percentile, summarise, ttft
 from experiments.benchmarks.traffic import Traffic, arrivals, closed_loop, open_loop
 
 # Requests that are written before the clock starts; later ones are written when needed.
@@ -93,22 +93,19 @@ def _quiet_the_collector() -> None:
 def _report(
     load: Load, client: Client, traffic: Traffic, elapsed: float, cpu: float
 ) -> dict[str, Any]:
-    metrics = summarise(traffic.answers)
-    if not metrics["completed"] and traffic.unfinished:
-        # Nothing came back in all that time: that is an error, not an open end.
-        metrics["requests"] += traffic.unfinished
-        metrics["errors"] += traffic.unfinished
-        metrics["error_rate"] = 1.0
+    metrics = summarise(traffic.answers, traffic.unfinished, traffic.cut_off)
     metrics["lateness_p99"] = percentile(sorted(traffic.lateness) or [0.0], 99)
     metrics["cpu_share"] = cpu / elapsed
     completed = [answer for answer in traffic.answers if not answer.error]
     failed = [answer for answer in traffic.answers if answer.error]
-    silence = f"no answer within {load.max_seconds:g} s" if traffic.unfinished else ""
+    overdue = metrics["errors"] > len(failed)
+    patience = overdue_after(completed) or load.max_seconds
+    silence = f"no answer within {patience:.3g} s" if overdue else ""
     return {
         "load": dataclasses.asdict(load),
         "metrics": metrics,
         "first_error": failed[0].error if failed else silence,
-        "unfinished": traffic.unfinished,
+        "unfinished": len(traffic.unfinished),
         "tokens_per_word": client.calibration.per_word,
         "constant_tokens": client.calibration.constant,
         "dropped_fields": list(client.dropped),

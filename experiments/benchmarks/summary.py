@@ -7,6 +7,11 @@ from experiments.benchmarks.client import Answer
 
 PERCENTILES = (50, 90, 95, 99)
 
+# In flight for longer than this, when the time is over, is no answer: so many times as long as
+# the slowest completed request, and so many seconds.
+OVERDUE_TIMES = 2.0
+OVERDUE_SECONDS = 1.0
+
 
 def percentile(values: Sequence[float], percent: float) -> float:
     """The percentile of `values`, which are sorted, by linear interpolation.
@@ -28,25 +33,49 @@ def describe(name: str, values: Sequence[float]) -> Metrics:
     return mean | {f"{name}_p{p}": percentile(ordered, p) for p in PERCENTILES}
 
 
-def summarise(answers: Sequence[Answer]) -> Metrics:
+def summarise(
+    answers: Sequence[Answer], unfinished: Sequence[float] = (), cut_off: float = 0.0
+) -> Metrics:
     """The metrics of a level, from all its answers. Times in seconds.
 
+    `unfinished` is when each request was sent that was in flight at `cut_off`, when the time
+    was over; those that are overdue count as errors.
+
     Throughput counts the output tokens of completed requests, from the first send to the
-    last end. Without a completed request there are only the counts.
+    last end, or to the cut-off if requests were in flight: a server that hangs must not score
+    as if the time had ended before. Without a completed request there are only the counts.
     """
     completed = [answer for answer in answers if not answer.error]
-    errors = len(answers) - len(completed)
+    limit = overdue_after(completed)
+    overdue = sum(cut_off - sent > limit for sent in unfinished)
+    requests = len(answers) + overdue
+    errors = requests - len(completed)
     counts: Metrics = {
-        "requests": len(answers),
+        "requests": requests,
         "completed": len(completed),
         "errors": errors,
-        "error_rate": errors / len(answers) if answers else 0.0,
+        "error_rate": errors / requests if requests else 0.0,
     }
-    return counts | (_measured(completed) if completed else {})
+    if not completed:
+        return counts
+    sent = [*(answer.sent for answer in answers), *unfinished]
+    ended = cut_off if unfinished else max(answer.ended for answer in completed)
+    started = min(sent) if unfinished else min(answer.sent for answer in completed)
+    return counts | _measured(completed, ended - started)
 
 
-def _measured(completed: Sequence[Answer]) -> Metrics:
-    duration = max(a.ended for a in completed) - min(a.sent for a in completed)
+def overdue_after(completed: Sequence[Answer]) -> float:
+    """The seconds after which a request that is still in flight counts as never answered.
+
+    When not one has completed, every one of them.
+    """
+    if not completed:
+        return 0.0
+    slowest = max(answer.ended - answer.sent for answer in completed)
+    return max(OVERDUE_SECONDS, OVERDUE_TIMES * slowest)
+
+
+def _measured(completed: Sequence[Answer], duration: float) -> Metrics:
     tokens_in = sum(a.input_tokens for a in completed)
     tokens_out = sum(a.output_tokens for a in completed)
     return {

@@ -20,15 +20,18 @@ class Traffic:
     """What was sent and how it went."""
 
     answers: list[Answer] = field(default_factory=list)
-    unfinished: int = 0  # in flight when the time was over
+    unfinished: list[float] = field(default_factory=list)  # sent, and in flight at the cut-off
+    cut_off: float = 0.0  # when the time was over, if anything was in flight
     lateness: list[float] = field(default_factory=list)  # the generator's own, in seconds
 
     async def record(self, answer: Awaitable[Answer]) -> None:
-        """Wait for an answer and keep it."""
+        """Wait for an answer and keep it; at the cut-off, keep when its request was sent."""
+        sent = perf_counter()
         try:
             self.answers.append(await answer)
         except asyncio.CancelledError:
-            self.unfinished += 1
+            self.unfinished.append(sent)
+            self.cut_off = perf_counter()
             raise
 
 

@@ -39,7 +39,7 @@ class VllmBench:
             *("--model", load.model, "--tokenizer", load.model_path),
             *_lengths(load.level.scenario),
             *_traffic(load),
-            *("--num-warmups", str(load.warmup_requests), "--seed", str(load.seed)),
+            *("--num-warmups", str(load.warmup_requests), "--seed", str(load.seed % 2**32)),
             "--ignore-eos",
             *("--extra-body", json.dumps({"temperature": 0, **load.request_options})),
             *("--percentile-metrics", "ttft,tpot,itl,e2el"),

@@ -50,6 +50,12 @@ def check_command(command: Sequence[str], parameter_names: Iterable[str]) -> Non
                 )
 
 
+def unused(command: Sequence[str], names: Iterable[str]) -> list[str]:
+    """Those of `names` (without variables) that no placeholder of the command stands for."""
+    used = {_spelling(name) for argument in command for name in _placeholders(argument)}
+    return [n for n in names if not _is_variable(n) and _spelling(n) not in used]
+
+
 def fill(launch: Launch) -> list[str]:
     """The command with its placeholders filled.
 
