@@ -126,30 +126,43 @@ def _parse_yaml(text: str, source: str) -> Any:
         for number, (field, part) in enumerate(_nodes(node, "")):
             if number > MOST_VALUES:
                 raise BadInput(source, f"has more than {MOST_VALUES} values")
-            _check_node(loader, part, field or source)
+            try:
+                _check_keys(part, field)
+                _check_node(loader, part, field)
+            except BadInput as problem:
+                raise BadInput(problem.field or source, problem.message) from None
         return loader.construct_document(node)
     finally:
         loader.dispose()
 
 
 def _nodes(node: yaml.Node, field: str) -> Iterator[tuple[str, yaml.Node]]:
-    """The node and every one in it, each with its field; no key is given twice."""
+    """The node and every one in it, each with its field, before what is in it."""
     yield field, node
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             yield from _nodes(item, f"{field}[{index}]")
     elif isinstance(node, yaml.MappingNode):
-        lines: dict[str, int] = {}
         for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                message = f"{_position(key.start_mark)}: a name must be text, not a list or mapping"
-                raise BadInput(field, message)
-            inner, line = _inside(field, key.value), key.start_mark.line + 1
-            if key.value in lines and key.tag != f"{TAG}merge":
-                raise BadInput(inner, f"is given twice, in lines {lines[key.value]} and {line}")
-            lines[key.value] = line
+            inner = _inside(field, key.value)
             yield inner, key
             yield from _nodes(value, inner)
+
+
+def _check_keys(node: yaml.Node, field: str) -> None:
+    """Raise BadInput unless every key of a mapping is plain, and given once."""
+    lines: dict[str, int] = {}
+    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+        if not isinstance(key, yaml.ScalarNode):
+            where = _position(key.start_mark)
+            raise BadInput(field, f"{where}: a name must be text, not a list or mapping")
+        line = key.start_mark.line + 1
+        if key.value in lines and key.tag != f"{TAG}merge":
+            first = lines[key.value]
+            raise BadInput(
+                _inside(field, key.value), f"is given twice, in lines {first} and {line}"
+            )
+        lines[key.value] = line
 
 
 def _check_node(loader: "_Loader", node: yaml.Node, field: str) -> None:

@@ -16,7 +16,7 @@ from experiments.strategies.base import Trial
 
 # What a strategy wants to know of an experiment; the measurements stay in the database
 HISTORY = (
-    *("number", "status", "parameters", "objective_score", "feasible", "error_kind"),
+    *("task", "number", "status", "parameters", "objective_score", "feasible", "error_kind"),
     "is_baseline",
 )
 INNOCENT = (FailureKind.LOST, FailureKind.CANCELLED)
@@ -38,7 +38,9 @@ def advance(task_id: int) -> None:
             return
         configuration = next_configuration(task, experiments)
         if configuration is not None:
-            add_experiment(task, len(experiments) + 1, configuration)
+            added = add_experiment(task, len(experiments) + 1, configuration)
+            if added and unfinished + 1 >= task.max_parallel_experiments:
+                return
         elif unfinished:
             return
         else:
@@ -72,7 +74,7 @@ def trial(experiment: Experiment) -> Trial:
     )
 
 
-def add_experiment(task: TuningTask, number: int, configuration: Configuration) -> None:
+def add_experiment(task: TuningTask, number: int, configuration: Configuration) -> bool:
     """A new PENDING row, unless the task stopped or another process took the number."""
     resources = task.file.resources
     flags = launching.all_parameters(task.file, configuration)
@@ -82,18 +84,21 @@ def add_experiment(task: TuningTask, number: int, configuration: Configuration) 
             running = TuningTask.objects.select_for_update().filter(
                 pk=task.pk, status=TaskStatus.RUNNING
             )
-            if running.first() is not None:
-                Experiment.objects.create(
-                    task=task,
-                    number=number,
-                    parameters=configuration,
-                    is_baseline=number == 1 and task.engine != "job",
-                    gpus=resources.gpus or gpus_of(flags),
-                    min_memory_mb=resources.min_memory_mb,
-                )
+            if running.first() is None:
+                return False
+            Experiment.objects.create(
+                task=task,
+                number=number,
+                parameters=configuration,
+                is_baseline=number == 1 and task.engine != "job",
+                gpus=resources.gpus or gpus_of(flags),
+                min_memory_mb=resources.min_memory_mb,
+            )
+            return True
     except IntegrityError:
         if not task.experiments.filter(number=number).exists():
             raise
+        return False
 
 
 def finish(task: TuningTask) -> None:

@@ -106,11 +106,11 @@ def _message(found: Mapping[str, Any], model: type[BaseModel]) -> str:
     if kind in EXPECTED:
         return f"expected {EXPECTED[kind]}, got {got}"
     if kind == "greater_than_equal":
-        return f"{got} is too small; at least {context['ge']}"
+        return f"{got} is too small; at least {context['ge']:.12g}"
     if kind == "greater_than":
         return f"{got} is too small; more than {context['gt']:g}"
     if kind == "less_than_equal":
-        return f"{got} is too large; at most {context['le']}"
+        return f"{got} is too large; at most {context['le']:.12g}"
     if kind in ("too_short", "string_too_short"):
         return "is empty"
     if kind == "too_long":

@@ -137,13 +137,32 @@ def test_a_server_that_is_gone_is_a_benchmark_error(tmp_path: Path) -> None:
         measured.read()
 
 
-def test_the_time_stops_it_and_what_is_in_flight_is_no_error(tmp_path: Path) -> None:
-    with server("--ttft=0.05", "--hang-after=12") as url:
+def test_the_time_stops_it_and_what_is_young_in_flight_is_no_error(tmp_path: Path) -> None:
+    with server("--ttft=0.4") as url:
         level = Level("D(10,2)", concurrency=3)
         measured = Measurement(tmp_path, url, level, max_seconds=1.0, max_requests=10_000)
+    metrics = measured.metrics
     assert measured.report["unfinished"] == 3
-    assert measured.metrics["errors"] == 0
-    assert measured.metrics["completed"] == measured.metrics["requests"] > 0
+    assert (metrics["errors"], measured.report["first_error"]) == (0, "")
+    assert metrics["completed"] == metrics["requests"] > 0
+    assert metrics["duration"] >= 0.99
+
+
+def test_a_server_that_hangs_amid_a_level_does_not_score_as_if_it_never_had(
+    tmp_path: Path,
+) -> None:
+    with server("--ttft=0.02", "--hang-after=12") as url:
+        level = Level("D(10,11)", concurrency=3)
+        measured = Measurement(tmp_path, url, level, max_seconds=2.5, max_requests=10_000)
+    metrics = measured.metrics
+    assert measured.report["unfinished"] == metrics["errors"] == 3
+    assert metrics["requests"] == metrics["completed"] + 3 > 3
+    assert metrics["error_rate"] == 3 / metrics["requests"]
+    assert measured.report["first_error"] == "no answer within 1 s"
+    # The whole level counts, not the moments before the server hung
+    assert metrics["duration"] >= 2.49
+    assert metrics["output_throughput"] == pytest.approx(11 * metrics["completed"] / 2.5, rel=0.2)
+    assert metrics["requests_per_second"] == metrics["completed"] / metrics["duration"]
 
 
 def test_a_server_that_never_answers_is_a_benchmark_error(tmp_path: Path) -> None:

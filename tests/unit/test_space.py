@@ -284,3 +284,14 @@ def test_every_form_of_values_has_a_line_of_the_same_meaning(raw, line):
 def test_a_line_that_cannot_be_read_is_refused(line):
     with pytest.raises(BadInput):
         parse_values(line)
+
+
+def test_a_number_that_nobody_can_take_is_refused():
+    assert refusal([2**63]).startswith("parameters.flag: the number is too large")
+    assert refusal({"type": "float", "low": -1e308, "high": 1e308}) == (
+        "parameters.flag.high: 1e+308 is too far from low -1e+308"
+    )
+    assert "makes inf values" in refusal({"type": "float", "low": 0, "high": 1e300, "step": 1e-300})
+    for line in ("9" * 5000, f"1..{'9' * 5000}", f"1, {'9' * 101}"):
+        with pytest.raises(BadInput, match="digits is too large"):
+            parse_values(line)

@@ -1,11 +1,14 @@
 import copy
 import json
+from pathlib import Path
 
 import pytest
 
 from experiments.errors import BadInput
+from experiments.objectives import Limit, Limits
 from experiments.space import Choices
-from experiments.taskfile import from_dict, load, problems
+from experiments.taskfile import TaskFile, from_dict, load, problems
+from experiments.validation import _models
 
 EXAMPLE = """
 task_name: llama-throughput            # unique
@@ -139,6 +142,8 @@ def test_a_file_from_elsewhere_loads_and_says_what_has_no_effect():
     assert [warning.split(":")[0] for warning in file.warnings] == [
         "model.namespace",
         "runtime_image_tag",
+        "benchmark.model_tokenizer",
+        "optimization.max_iterations",
     ]
     assert file.benchmark.additional_params == {"temperature": 0.0}
 
@@ -236,10 +241,17 @@ def test_a_jobs_objective_may_be_any_name():
     assert complaints(JOB, optimization__objective="maximize_speed") == []
 
 
-@pytest.mark.parametrize(("text", "kind"), [("", "nothing"), ("- 1", "a list"), ("x", "text 'x'")])
+@pytest.mark.parametrize(("text", "kind"), [("- 1", "a list"), ("x", "text 'x'")])
 def test_a_text_that_is_no_task_file_is_refused(text, kind):
     with pytest.raises(BadInput, match=f"a task file has fields such as task_name, not {kind}"):
         load(text)
+
+
+@pytest.mark.parametrize("text", ["", " \n", "# nothing yet\n", "null"])
+def test_an_empty_file_is_refused_by_its_name(text):
+    with pytest.raises(BadInput) as refused:
+        load(text, "task.yaml")
+    assert str(refused.value) == "task.yaml: is empty; a task file has fields such as task_name"
 
 
 @pytest.mark.parametrize("name", ["port", "host", "model"])
@@ -253,3 +265,23 @@ def test_a_flag_that_autotuner_sets_itself_is_refused(name: str) -> None:
     }
     with pytest.raises(BadInput, match=f"parameters.{name}: is set by Autotuner"):
         from_dict(data)
+
+
+def test_the_documentation_lists_every_field():
+    def fields(model, place=""):
+        for name, field in model.model_fields.items():
+            inner = next(_models(field.annotation), None)
+            if inner in (None, Limits):
+                yield f"{place}{name}"
+            else:
+                yield from fields(inner, f"{place}{name}.")
+
+    text = (Path(__file__).parents[2] / "docs" / "task-file.md").read_text()
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    listed = set()
+    for row in rows:
+        first, *others = row.strip().replace("`", "").split(", ")
+        section = first.rpartition(".")[0]
+        listed |= {first, *(section + other for other in others)}
+    limit = {f"slo.*.*.{name}" for name in Limit.model_fields}
+    assert {*fields(TaskFile), *limit} <= listed

@@ -61,3 +61,32 @@ def test_without_a_completed_request_there_are_only_counts() -> None:
     metrics = summarise([answer(0, 1, 2, 5, "refused")])
     assert metrics == {"requests": 1, "completed": 0, "errors": 1, "error_rate": 1.0}
     assert summarise([])["error_rate"] == 0.0
+
+
+def test_with_requests_in_flight_the_time_counts_to_the_cut_off() -> None:
+    answers = [answer(10.0, 10.5, 11.0, 21), answer(11.0, 11.5, 12.0, 19)]
+    metrics = summarise(answers, unfinished=[12.0], cut_off=13.5)
+    assert metrics["duration"] == 3.5
+    assert metrics["output_throughput"] == 40 / 3.5
+    assert metrics["total_throughput"] == 60 / 3.5
+    assert metrics["requests_per_second"] == 2 / 3.5
+    assert (metrics["requests"], metrics["errors"], metrics["error_rate"]) == (2, 0, 0.0)
+
+
+def test_a_request_in_flight_for_twice_the_slowest_latency_is_an_error() -> None:
+    answers = [answer(0.0, 1.0, 3.0, 5), answer(0.0, 1.0, 2.0, 5)]
+    metrics = summarise(answers, unfinished=[3.0, 4.0, 9.0], cut_off=10.0)
+    assert (metrics["requests"], metrics["completed"], metrics["errors"]) == (3, 2, 1)
+    assert metrics["error_rate"] == pytest.approx(1 / 3)
+    assert metrics["latency_p99"] == pytest.approx(2.99)
+
+
+def test_a_request_in_flight_for_less_than_a_second_is_no_error() -> None:
+    answers = [answer(0.0, 0.01, 0.02, 5)]
+    assert summarise(answers, unfinished=[9.1], cut_off=10.0)["errors"] == 0
+    assert summarise(answers, unfinished=[8.9], cut_off=10.0)["errors"] == 1
+
+
+def test_when_nothing_completed_everything_in_flight_is_an_error() -> None:
+    metrics = summarise([answer(0, 0, 0.1, 0, "refused")], unfinished=[9.9], cut_off=10.0)
+    assert metrics == {"requests": 2, "completed": 0, "errors": 2, "error_rate": 1.0}

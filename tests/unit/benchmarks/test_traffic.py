@@ -43,7 +43,7 @@ def test_another_arrival_process_is_refused() -> None:
 def test_a_closed_loop_sends_each_request_once() -> None:
     traffic = asyncio.run(closed_loop(at_once, 20, 3, 60))
     assert sorted(answer.output_tokens for answer in traffic.answers) == list(range(20))
-    assert traffic.unfinished == 0
+    assert traffic.unfinished == []
 
 
 def test_an_open_loop_sends_each_request_once_and_none_early() -> None:
@@ -56,8 +56,9 @@ def test_an_open_loop_sends_each_request_once_and_none_early() -> None:
 def test_the_end_of_the_time_gives_up_what_is_in_flight() -> None:
     closed = asyncio.run(closed_loop(never, 20, 3, 0.05))
     opened = asyncio.run(open_loop(never, [0.0, 0.0, 99.0], 0.05))
-    assert (closed.unfinished, len(closed.answers)) == (3, 0)
-    assert (opened.unfinished, len(opened.answers)) == (2, 0)
+    assert (len(closed.unfinished), len(closed.answers)) == (3, 0)
+    assert (len(opened.unfinished), len(opened.answers)) == (2, 0)
+    assert all(closed.cut_off - sent >= 0.05 for sent in closed.unfinished)
 
 
 def test_an_event_loop_that_is_held_up_is_late() -> None:

@@ -143,3 +143,8 @@ def test_a_report_without_a_measurement_is_a_failure(
     with pytest.raises(ExperimentFailed, match=words) as caught:
         VllmBench().read(written(tmp_path, result))
     assert caught.value.kind is FailureKind.BENCHMARK_ERRORS
+
+
+def test_a_seed_is_one_that_numpy_takes() -> None:
+    argv = VllmBench().argv(replace(LOAD, seed=-7), REPORT)
+    assert 0 <= int(argv[argv.index("--seed") + 1]) < 2**32

@@ -3,7 +3,7 @@
 import pytest
 
 from experiments.engines.base import Launch, Value
-from experiments.engines.custom import Custom, check_command
+from experiments.engines.custom import Custom, check_command, unused
 from experiments.errors import BadInput
 
 
@@ -79,3 +79,8 @@ def test_a_placeholder_that_nobody_fills_is_found_beforehand(
 ) -> None:
     with pytest.raises(BadInput, match=message):
         check_command(command, ["batch", "env.THREADS"])
+
+
+def test_what_no_placeholder_stands_for_is_unused_in_any_spelling() -> None:
+    command = ["s", "--a={a_b}:{c}", "{{d}}"]
+    assert unused(command, ["a-b", "c", "d", "env.E", "port"]) == ["d", "port"]

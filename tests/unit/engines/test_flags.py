@@ -1,10 +1,15 @@
 """From parameters to words, variables and GPUs."""
 
+import itertools
+import time
+
 import pytest
 
 from experiments.engines.flags import (
+    check_variable,
     flag,
     format_value,
+    gpu_counts,
     gpus_of,
     split_environment,
     with_dashes,
@@ -78,3 +83,36 @@ def test_parallel_sizes_multiply_to_gpus(
 def test_a_parallel_size_is_a_whole_number_from_1(size: str | int | float) -> None:
     with pytest.raises(BadInput, match="tensor-parallel-size: must be a whole number of GPUs"):
         gpus_of({"tensor_parallel_size": size})
+
+
+def test_the_gpus_of_a_space_are_those_of_its_configurations_and_of_the_baseline() -> None:
+    sizes = {"tp": [1, "2", 3], "pipeline_parallel_size": [2, 5], "dp-size": [1, 4]}
+    fixed = {"tp-size": 7}
+    each = itertools.product(*([(name, v) for v in values] for name, values in sizes.items()))
+    assert gpu_counts(fixed, sizes) == {gpus_of(fixed), *(gpus_of(dict(one)) for one in each)}
+    assert gpu_counts({"tensor-parallel-size": 4}, {"pp": [1, 2], "max-num-seqs": [8]}) == {4, 8}
+
+
+def test_data_parallel_ranks_that_share_gpus_need_none_of_their_own() -> None:
+    sizes = {"tp": [2, 4], "dp": [1, 3]}
+    assert gpu_counts({"enable-dp-attention": True}, sizes) == {1, 2, 4}
+    assert gpu_counts({}, {**sizes, "enable_dp_attention": [True, False]}) == {1, 2, 4, 6, 12}
+
+
+def test_the_gpus_of_a_vast_space_are_products_not_combinations() -> None:
+    sizes = list(range(1, 61))
+    started = time.process_time()
+    counts = gpu_counts({}, {"tp": sizes, "pp": sizes, "dp": sizes})
+    assert time.process_time() - started < 0.5  # 216,000 combinations one by one take longer
+    assert (min(counts), max(counts)) == (1, 60**3)
+
+
+@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "_x", "VLLM_PORT", "CUDA_LAUNCH_BLOCKING"])
+def test_a_user_may_set_any_other_variable(name: str) -> None:
+    check_variable("engine.env", name)
+
+
+@pytest.mark.parametrize("name", ["", "1A", "A B", "A=B", "A-B", "Ä", "A\n"])
+def test_what_is_no_variables_name_is_refused(name: str) -> None:
+    with pytest.raises(BadInput, match=r"engine\.env: is no variable's name"):
+        check_variable("engine.env", name)
