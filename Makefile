@@ -3,7 +3,11 @@ PYTHON ?= python3
 PORT ?= 8000
 HOST ?= 127.0.0.1
 
-.PHONY: run serve test integration browser lint clean
+# Given on the command line they would be in the environment of every engine
+unexport PORT HOST
+MAKEOVERRIDES =
+
+.PHONY: run serve test engines browser gpu lint
 
 run:  ## everything, with a real engine and a demo search
 	@$(PYTHON) install.py --engine
@@ -24,6 +28,10 @@ engines:  ## the tests on real engines: vllm and llama-cpp-python, those that ar
 browser:  ## the tests in Chromium
 	@$(PYTHON) install.py --dev
 	@.venv/bin/python -m pytest -m browser
+
+gpu:  ## the tests for a machine with an NVIDIA driver
+	@$(PYTHON) install.py --dev
+	@.venv/bin/python -m pytest -m gpu
 
 lint:  ## format, lint and types
 	@$(PYTHON) install.py --dev

@@ -48,7 +48,7 @@ def main() -> None:
             run(
                 [sys.executable, "-m", "venv", str(VENV)], "cannot make .venv; Debian: python3-venv"
             )
-        except SystemExit:
+        except BaseException:
             shutil.rmtree(VENV, ignore_errors=True)  # Half of one would look like a whole one
             raise
     for name in missing:

@@ -14,7 +14,8 @@ def main() -> None:
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
-        sys.exit(f"autotuner: {error}")
+        print(f"autotuner: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The settings, and the only reader of the environment. docs/settings.md lists them all."""
 
+import contextlib
 import os
 import secrets
 import socket
@@ -41,17 +42,22 @@ def envbool(name: str, default: bool) -> bool:
 def kept_secret(name: str) -> str:
     """A random secret, made at the first start and kept in the data folder."""
     path = DATA_DIR / name
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    if not path.exists():
+        # Written whole and then linked: a full disk leaves no empty one, and of two first
+        # starts at once one wins.
+        draft = DATA_DIR / f"{name}.{os.getpid()}"
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(50))
-    except FileExistsError:
-        pass  # Made by an earlier start: that one is to be kept.
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
     return path.read_text().strip()
 
 
 DATA_DIR = Path(os.environ.get("AUTOTUNER_DATA_DIR") or BASE_DIR / "data").resolve()
 try:
-    DATA_DIR.mkdir(parents=True, exist_ok=True)
+    # Not for others: it holds sessions and logs
+    DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     SECRET_KEY = os.environ.get("SECRET_KEY") or kept_secret("secret-key")
     REDIS_PASSWORD = kept_secret("redis-password")
 except OSError as error:
@@ -98,6 +104,11 @@ if EMBEDDED_REDIS:
     CELERY_BROKER_URL = f"redis+socket://:{REDIS_PASSWORD}@{quote(str(REDIS_SOCKET))}"
 else:
     REDIS_URL = CELERY_BROKER_URL = os.environ["REDIS_URL"]
+    if not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
+        raise ImproperlyConfigured(
+            "REDIS_URL: must begin with redis://, rediss:// or unix://, "
+            "like redis://:password@host:6379/0"
+        )
 
 # ── Celery: a doorbell; the database is the queue ───────────────────────────────────────────
 CELERY_TASK_SERIALIZER = "json"
@@ -168,12 +179,22 @@ TEMPLATES = [
         },
     },
 ]
-DATABASES = {
-    "default": dj_database_url.parse(
-        os.environ.get("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'autotuner.sqlite3'}",
-        conn_health_checks=True,
+try:
+    DATABASES = {
+        "default": dj_database_url.parse(
+            os.environ.get("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'autotuner.sqlite3'}",
+            conn_health_checks=True,
+        )
+    }
+except ValueError as error:
+    raise ImproperlyConfigured(
+        "DATABASE_URL: cannot be read; write it like postgres://user:password@host:5432/name"
+    ) from error
+if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    # A worker must notice within seconds that a server has gone: it may have to stop an engine.
+    DATABASES["default"].setdefault("OPTIONS", {}).update(
+        connect_timeout=5, keepalives_idle=5, keepalives_interval=5, keepalives_count=2
     )
-}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # Readers beside one writer, nobody fails on a lock, and a commit survives a power cut.
     DATABASES["default"]["OPTIONS"] = {

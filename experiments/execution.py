@@ -1,14 +1,17 @@
 """Runs one experiment on the GPUs of its lease: start, measure, score, clean up."""
 
 import logging
+import math
 import os
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
 
 from experiments import launching, scoring
 from experiments.benchmarks import BENCHMARKS
@@ -16,6 +19,7 @@ from experiments.benchmarks.base import Level, Load, Metrics
 from experiments.engines import ENGINES
 from experiments.engines.job import read_metrics
 from experiments.errors import (
+    BadInput,
     CancelRequested,
     ExperimentFailed,
     LeaseGone,
@@ -32,7 +36,7 @@ from gpupool import KeepAlive, Lease, PoolUnreachable
 log = logging.getLogger(__name__)
 
 CHECK_EVERY = 0.25  # seconds between looks at cancel, lease and timeout
-STOP_GRACE = 3.0  # seconds from SIGTERM to SIGKILL, so that a cancel is done within 5 s
+STOP_GRACE = 2.0  # seconds from SIGTERM to SIGKILL, so that a cancel is done within 5 s
 
 
 def run(experiment_id: int, lease_id: str) -> Experiment:
@@ -46,11 +50,15 @@ def run(experiment_id: int, lease_id: str) -> Experiment:
     if lease is None or experiment.status != Status.PLACED or experiment.lease_id != lease_id:
         log.info("Experiment %s is not to be run under lease %s", experiment, lease_id)
         return experiment
-    attempt = Attempt(experiment, lease)
     try:
+        attempt = Attempt(experiment, lease)
         attempt.claim()
     except MovedElsewhere as moved:
         log.info("%s", moved)  # Another worker was first, or it was cancelled: not our lease
+        return experiment
+    except BadInput as error:  # Saved by another version of ours, for example
+        experiment.fail(FailureKind.BAD_FLAG, f"cannot be started here: {error}")
+        give_back(lease)
         return experiment
     try:
         with pool.keep_alive(lease) as keep_alive:
@@ -105,7 +113,9 @@ class Attempt:
         """Every way in which an attempt can end, each as one move."""
         experiment = self.experiment
         try:
-            experiment.folder.mkdir(parents=True, exist_ok=True)
+            # What an earlier database left here must not be read as this attempt's result
+            shutil.rmtree(experiment.folder, ignore_errors=True)
+            experiment.folder.mkdir(parents=True)
             results = self.run_job() if self.file.base_runtime == "job" else self.run_engine()
             experiment.succeed(**results)
         except ExperimentFailed as failure:
@@ -119,7 +129,10 @@ class Attempt:
         except OSError as error:
             experiment.fail(FailureKind.ENGINE_CRASHED, str(error))
         except BaseException as error:  # A polite shutdown too: it is tried again elsewhere
-            experiment.requeue(f"its worker stopped ({type(error).__name__} {error})")
+            polite = not isinstance(error, Exception)
+            experiment.requeue(
+                f"its worker stopped ({type(error).__name__} {error})", charged=not polite
+            )
             raise
 
     def check(self) -> None:
@@ -132,8 +145,13 @@ class Attempt:
                 kind, doing = FailureKind.START_TIMEOUT, "not healthy"
             limit = self.file.optimization.timeout_per_iteration
             raise ExperimentFailed(kind, f"{doing} after {limit:g} s (timeout_per_iteration)")
-        if Experiment.objects.filter(pk=self.experiment.pk, cancel_requested=True).exists():
-            raise CancelRequested
+        try:
+            mine = Experiment.objects.filter(pk=self.experiment.pk)
+            if mine.filter(cancel_requested=True).exists():
+                raise CancelRequested
+        except (OperationalError, InterfaceError) as error:
+            log.warning("The database does not answer: %s", error)
+            connection.close()  # The next look connects anew
 
     # ── an engine under a benchmark ─────────────────────────────────────────────────────────
 
@@ -165,25 +183,29 @@ class Attempt:
         }
 
     def running_engine(self) -> AbstractContextManager[Process]:
-        return self.running(self.experiment.command, "engine.log", self.cores)
+        own = launching.own_environment(self.file, self.experiment.parameters)
+        return self.running(self.experiment.command, "engine.log", self.cores, own)
 
     @contextmanager
-    def running(self, argv: list[str], log_name: str, cores: set[int]) -> Iterator[Process]:
-        """A child process with the experiment's environment, pinned to `cores` if any.
+    def running(
+        self, argv: list[str], log_name: str, cores: set[int], own: Mapping[str, str] | None = None
+    ) -> Iterator[Process]:
+        """A child process with its `own` variables and the lease's, pinned to `cores` if any.
 
         At the end it is stopped with all its children.
         """
         environment = {
             **clean_environment(settings.ENVIRONMENT, mark=self.experiment.holder),
-            **launching.lease_environment(self.lease.gpus, self.cores, self.port),
-            **launching.own_environment(self.file, self.experiment.parameters),
+            **(own or {}),
+            **launching.lease_environment(self.lease.gpus, self.cores, self.port, own or {}),
         }
         log_file = self.experiment.folder / log_name
         process = Process.start(argv, log=log_file, env=environment, cores=cores)
         try:
             yield process
         finally:
-            process.stop(STOP_GRACE)
+            # Without the lease its GPUs may be another's at any moment
+            process.stop(0 if self.keep_alive.lost else STOP_GRACE)
 
     def wait_until_healthy(self, engine: Process) -> None:
         path = ENGINES[self.file.base_runtime].health_path
@@ -218,15 +240,13 @@ class Attempt:
 
     def load(self, level: Level, index: int) -> Load:
         benchmark = self.file.benchmark
-        flags = launching.all_parameters(self.file, self.experiment.parameters)
-        model = self.file.model.id_or_path
         return benchmark.load(
             level,
             # The same requests for every configuration, other ones at every level
             seed=self.file.optimization.seed * 1000 + index,
             url=f"http://127.0.0.1:{self.port}",
-            model=benchmark.model_name or str(flags.get("served-model-name", model)),
-            model_path=benchmark.model_tokenizer or model,
+            model=self.file.served_name(),
+            model_path=benchmark.model_tokenizer or self.file.model.id_or_path,
             executable=launching.vllm_of(self.file, settings.ENGINE_EXECUTABLES),
         )
 
@@ -249,7 +269,7 @@ class Attempt:
         objective = parse_objective(self.file.optimization.objective)
         value = scoring.score_job(metrics, objective).objective_score
         return {
-            "metrics": metrics,
+            "metrics": {name: x for name, x in metrics.items() if math.isfinite(x)},
             "objective_value": value,
             "objective_score": value,
             "feasible": True,

@@ -3,12 +3,15 @@
 import logging
 from datetime import timedelta
 
+from django.db import DataError
+from django.db.models import Q
 from django.utils import timezone
 
-from experiments.errors import MovedElsewhere
-from experiments.models import Experiment
+from experiments import dispatch, tuning
+from experiments.errors import BadInput, MovedElsewhere
+from experiments.models import Experiment, TuningTask
 from experiments.pool import gpu_pool
-from experiments.states import LEASED, TASK_ENDED, Status
+from experiments.states import LEASED, TASK_ENDED, Status, TaskStatus
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,31 @@ def give_back(experiment: Experiment) -> None:
         experiment.cancel()
     else:
         experiment.requeue(f"its lease ended while it was {experiment.status}")
+
+
+def cancel_what_nobody_wants() -> None:
+    """Experiments that wait, though they or their task were cancelled in another moment."""
+    unwanted = Q(cancel_requested=True) | Q(task__status__in=TASK_ENDED)
+    for experiment in Experiment.objects.filter(
+        unwanted, status__in=(Status.PENDING, Status.PLACED)
+    ):
+        try:
+            experiment.cancel()
+        except MovedElsewhere:
+            continue  # A worker was faster, and will see the request
+        dispatch.give_back(experiment)
+
+
+def advance_all() -> None:
+    """Bring every running task on. One that cannot go on ends, and holds up no other."""
+    for task in TuningTask.objects.filter(status=TaskStatus.RUNNING):
+        try:
+            tuning.advance(task.pk)
+        except (BadInput, DataError, OverflowError) as error:
+            log.exception("Task %s cannot go on", task)
+            task.give_up(f"it cannot go on: {error}")
+        except Exception:  # Whatever a strategy raises must not stop the other tasks
+            log.exception("Task %s could not be advanced", task)
 
 
 def placed_but_not_started() -> list[Experiment]:

@@ -5,8 +5,7 @@ from typing import Any
 from celery import shared_task
 
 from experiments import dispatch, execution, healing, tuning
-from experiments.models import Experiment, TuningTask
-from experiments.states import TaskStatus
+from experiments.models import Experiment
 
 
 def queue_of(node: str) -> str:
@@ -45,10 +44,10 @@ def run_experiment(experiment_id: int, lease_id: str) -> dict[str, Any]:
 def heal() -> None:
     """Make good what a dead worker, a lost message or an ended lease left undone."""
     healing.end_what_lost_its_lease()
+    healing.cancel_what_nobody_wants()
     for experiment in healing.placed_but_not_started():
         ring(experiment)
-    for task in TuningTask.objects.filter(status=TaskStatus.RUNNING):
-        tuning.advance(task.pk)
+    healing.advance_all()
     fill_gpus()
 
 

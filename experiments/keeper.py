@@ -1,6 +1,6 @@
 """The small program between us and what we start: it outlives neither, and leaves nothing behind.
 
-    python -I -S keeper.py CORES CWD ARGV…      CORES like 0,1 or "-"; CWD or "-"
+    keeper CORES CWD ARGV…      CORES like 0,1 or "-"; CWD or "-"
 
 Standard input is a socket to the owner; standard output and error are the program's log.
 The keeper writes `pid N` or `error MESSAGE`, and at the end `exit CODE`; the owner writes
@@ -293,5 +293,7 @@ def main(cores: str, cwd: str, *argv: str) -> None:
     tell(f"exit {family.exit_code}")
 
 
-if __name__ == "__main__":
+def run() -> NoReturn:
+    """The program. It ends without the interpreter's own cleaning up: somebody waits for it."""
     main(*sys.argv[1:])
+    os._exit(0)

@@ -14,7 +14,7 @@ SHOWN_PORT = 8000  # In the launch line that a person copies
 
 def all_parameters(file: TaskFile, configuration: Mapping[str, Value]) -> dict[str, Value]:
     """The fixed arguments overlaid with one configuration."""
-    return {**file.engine.arguments, **configuration}
+    return {**file.fixed_flags(), **configuration}
 
 
 def command_of(
@@ -55,7 +55,12 @@ def own_environment(file: TaskFile, configuration: Mapping[str, Value]) -> dict[
     return {**file.engine.env, **job, **env}
 
 
-def lease_environment(gpus: Sequence[str], cores: Collection[int], port: int) -> dict[str, str]:
+def lease_environment(
+    gpus: Sequence[str],
+    cores: Collection[int],
+    port: int,
+    own: Mapping[str, str] | None = None,
+) -> dict[str, str]:
     """How an engine learns which GPUs, or which cores, and which port are its own.
 
     Some servers let HOST and PORT of the environment go before their flags: an inherited PORT
@@ -63,7 +68,8 @@ def lease_environment(gpus: Sequence[str], cores: Collection[int], port: int) ->
     """
     env = {"AUTOTUNER_GPUS": ",".join(gpus), "HOST": "127.0.0.1", "PORT": str(port)}
     if cores:
-        return {**env, "OMP_NUM_THREADS": str(len(cores))}
+        threads = (own or {}).get("OMP_NUM_THREADS", str(len(cores)))
+        return {**env, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": threads}
     return {**env, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(gpus)}
 
 

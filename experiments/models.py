@@ -1,10 +1,9 @@
 """The rows: tuning tasks, their experiments, and every move that an experiment made."""
 
-import json
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -14,6 +13,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from experiments import live
+from experiments.columns import JsonText
 from experiments.errors import IllegalMove, MovedElsewhere
 from experiments.states import (
     ENDED,
@@ -32,35 +32,9 @@ from gpupool import Lease
 ATTEMPTS = 3  # How often an experiment is tried again after its worker was lost
 
 
-if TYPE_CHECKING:
-    Text = models.TextField[Any, Any]
-else:
-    Text = models.TextField
-
-
 def choices(words: Iterable[Any]) -> list[tuple[str, str]]:
     """The words of an enumeration as a model field wants them."""
     return [(word.value, word.value) for word in words]
-
-
-class JsonText(Text):
-    """JSON kept as text, because PostgreSQL's jsonb forgets the order of keys and ours matters."""
-
-    if TYPE_CHECKING:  # What a column of it holds, for the types
-        _pyi_private_set_type: Any
-        _pyi_private_get_type: Any
-
-    def from_db_value(self, value: str | None, *_: Any) -> Any:
-        return None if value is None else json.loads(value)
-
-    def get_prep_value(self, value: Any) -> str | None:
-        return None if value is None else json.dumps(value)
-
-    def value_to_string(self, obj: models.Model) -> str:
-        return json.dumps(self.value_from_object(obj))
-
-    def to_python(self, value: Any) -> Any:
-        return json.loads(value) if isinstance(value, str) else value
 
 
 class TuningTask(models.Model):
@@ -111,6 +85,10 @@ class TuningTask(models.Model):
         """The task file, checked again by the same rules that let it in."""
         return from_dict(self.specification)
 
+    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
+        super().refresh_from_db(*args, **kwargs)
+        self.__dict__.pop("file", None)
+
     def describe(self, file: TaskFile) -> None:
         """Take over every field of `file`; the caller saves."""
         self.name = file.task_name
@@ -137,9 +115,15 @@ class TuningTask(models.Model):
 
     def finish(self, message: str = "") -> None:
         """Nothing is left to try: COMPLETED when there is a result, else FAILED."""
-        succeeded = self.experiments.filter(status=Status.SUCCESS).exists()
-        status = TaskStatus.COMPLETED if succeeded else TaskStatus.FAILED
+        succeeded = self.experiments.filter(status=Status.SUCCESS)
+        status = TaskStatus.COMPLETED if succeeded.exists() else TaskStatus.FAILED
+        if not message and not succeeded.filter(feasible=True).exists():
+            message = "no configuration met the objectives" if succeeded else "no experiment worked"
         self._move(status, finished_at=timezone.now(), message=message)
+
+    def give_up(self, message: str) -> None:
+        """FAILED, because it cannot go on at all."""
+        self._move(TaskStatus.FAILED, finished_at=timezone.now(), message=message)
 
     def cancel(self) -> None:
         """Start nothing more, and ask everything that runs to stop."""
@@ -203,7 +187,7 @@ class Experiment(models.Model):
                 name="experiment_status_is_known",
             ),
             models.CheckConstraint(
-                condition=~Q(status__in=[status.value for status in LEASED]) | ~Q(lease_id=""),
+                condition=~Q(status__in=sorted(LEASED)) | ~Q(lease_id=""),
                 name="an_active_experiment_has_a_lease",
             ),
         ]
@@ -265,9 +249,12 @@ class Experiment(models.Model):
             finished_at=timezone.now(),
         )
 
-    def requeue(self, reason: str) -> None:
-        """Wait for GPUs again; a started attempt counts, and the last one is the end."""
-        was_started = self.status in ON_A_WORKER
+    def requeue(self, reason: str, charged: bool = True) -> None:
+        """Wait for GPUs again; an attempt that was started counts, and the last one is the end.
+
+        Not `charged`: its worker was asked to stop, so nothing was wrong with it.
+        """
+        was_started = charged and self.status in ON_A_WORKER
         if was_started and self.attempt >= ATTEMPTS:
             return self.fail(FailureKind.LOST, f"{reason} (attempt {self.attempt})")
         self._move(

@@ -1,10 +1,12 @@
 """What a task file would do here, before anything is started: limits, sizes, first command."""
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
+from django.db import DatabaseError
 
 from experiments import launching
 from experiments.errors import BadInput
@@ -20,13 +22,15 @@ class Pool:
 
     gpus: int | None
     largest_node: int | None
+    largest_memory_mb: int | None = None  # of one GPU, in all
 
 
 def pool_now() -> Pool:
     """The pool's size, as far as it is known."""
     try:
-        gpus = gpu_pool().size()
-        return Pool(gpus or None, gpu_pool().largest_node() or None)
+        pool = gpu_pool()
+        memory = max((gpu.memory_total_mb for gpu in pool.gpus()), default=None)
+        return Pool(pool.size() or None, pool.largest_node() or None, memory)
     except PoolUnreachable:
         return Pool(None, None)
 
@@ -54,13 +58,25 @@ def check(file: TaskFile, pool: Pool) -> None:
             f"a configuration needs {needed} GPUs on one node, and the largest node has "
             f"{pool.largest_node}",
         )
+    memory = file.resources.min_memory_mb
+    if pool.largest_memory_mb is not None and memory > pool.largest_memory_mb:
+        raise BadInput(
+            "resources.min_memory_mb",
+            f"{memory} MiB are more than the largest GPU in the pool has, "
+            f"{pool.largest_memory_mb} MiB",
+        )
+
+
+def check_name(file: TaskFile) -> None:
+    """Raise BadInput when there is a task of this name."""
+    if TuningTask.objects.filter(name=file.task_name).exists():
+        raise BadInput("task_name", f"there is a task {file.task_name!r} already; choose another")
 
 
 def create(file: TaskFile, created_by: Any = None) -> TuningTask:
     """Save a new task. Raises BadInput when its name is taken or this site cannot run it."""
     check(file, pool_now())
-    if TuningTask.objects.filter(name=file.task_name).exists():
-        raise BadInput("task_name", f"there is a task {file.task_name!r} already; choose another")
+    check_name(file)
     task = TuningTask(created_by=created_by)
     task.describe(file)
     task.save()
@@ -104,6 +120,8 @@ def plan(file: TaskFile) -> Plan:
     """What `file` would do here. Raises BadInput as `create` would."""
     pool = pool_now()
     check(file, pool)
+    with contextlib.suppress(DatabaseError):  # A dry run needs no database
+        check_name(file)
     space = file.space()
     size = space.size()
     baseline = file.base_runtime != "job"

@@ -17,7 +17,8 @@ from typing import Self
 
 import psutil
 
-KEEPER = Path(__file__).with_name("keeper.py")
+# Imported, not run as a script, so that it is compiled once and not at each start
+KEEPER = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); import keeper; keeper.run()"
 SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL", "REDIS_URL"})
 MARK = "AUTOTUNER_MARK"  # The variable that says whose a process is, when all else is lost
 
@@ -62,7 +63,7 @@ class Process:
             with theirs, open(log, "ab") as output:
                 keeper = subprocess.Popen(
                     [
-                        *(sys.executable, "-I", "-S", str(KEEPER)),
+                        *(sys.executable, "-I", "-S", "-c", KEEPER),
                         ",".join(str(core) for core in sorted(cores)) or "-",
                         os.path.abspath(cwd) if cwd else "-",
                         *argv,

@@ -59,6 +59,8 @@ def outcome(task: TuningTask) -> list[str]:
     """The end of a task for people: winner, gain, launch command."""
     experiments = list(task.experiments.all())
     best = tuning.best_of(task, experiments)
+    if best is None and not task.has_ended:
+        return [f"{task.name} is {task.status.lower()}; nothing has met the objectives yet"]
     if best is None:
         why = f": {task.message}" if task.message else ""
         return [f"{task.name} {task.status.lower()}{why}; no configuration won"]

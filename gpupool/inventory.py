@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
 SIMULATED_MEMORY_MB = 80 * 1024
-MOST_CPU_SLOTS = 8  # of `auto`
+MOST_CPU_SLOTS = 2  # of `auto`: a CPU engine wants several cores
 
 FORMS = "auto, nvml, cpu:K, simulated:N or simulated:NxMEMORY_MB"
 

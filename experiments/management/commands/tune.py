@@ -7,11 +7,10 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from rich.console import Console
 
-from experiments import jobs, planning, reports, watching
+from experiments import jobs, planning, reports, tuning, watching
 from experiments.errors import BadInput
 from experiments.pool import gpu_pool
 from experiments.shell import ShellCommand
-from experiments.states import TaskStatus
 from experiments.taskfile import TaskFile, load
 
 
@@ -65,8 +64,8 @@ class Command(ShellCommand):
             self.print_json(reports.document(task))
         else:
             self.stdout.write("\n".join(watching.outcome(task)))
-        if task.status != TaskStatus.COMPLETED:
-            raise CommandError(f"{task.name} {task.status.lower()}", returncode=1)
+        if tuning.best_of(task, list(task.experiments.all())) is None:
+            raise CommandError(f"{task.name} {task.status.lower()} without a winner", returncode=1)
         return None
 
     def say_plan(self, file: TaskFile, as_json: bool) -> None:

@@ -60,7 +60,7 @@ class Command(ShellCommand):
                 time.sleep(0.5)
         except Stopped:
             self.stdout.write("\nstopping …")
-        except ServiceFailed as error:
+        except (ServiceFailed, OSError) as error:  # A full disk, for one
             raise CommandError(str(error)) from error
         finally:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

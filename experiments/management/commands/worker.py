@@ -13,7 +13,7 @@ from experiments.errors import BadInput
 from experiments.pool import gpu_pool
 from experiments.services import Service, ServiceFailed, celery_worker
 from experiments.shell import ShellCommand
-from gpupool import PoolUnreachable, open_inventory
+from gpupool import NoDriver, PoolUnreachable, open_inventory
 
 log = logging.getLogger("experiments.worker")
 
@@ -33,8 +33,8 @@ class Command(ShellCommand):
         try:
             inventory = open_inventory(settings.GPUPOOL_INVENTORY, settings.NODE)
             gpus = inventory.gpus()
-        except ValueError as error:
-            raise BadInput("", str(error)) from error
+        except (ValueError, NoDriver) as error:
+            raise BadInput("GPUPOOL_INVENTORY", str(error)) from error
         pool = gpu_pool()
         pool.publish(settings.NODE, gpus)
         # Experiments spend their time in child processes: one worker process for each GPU.
@@ -47,13 +47,13 @@ class Command(ShellCommand):
                 service.keep_running()
                 try:
                     pool.publish(settings.NODE, inventory.gpus())
-                except PoolUnreachable as error:
+                except (PoolUnreachable, NoDriver) as error:
                     log.warning("The pool was not told of this node's GPUs: %s", error)
         except ServiceFailed as error:
             raise CommandError(str(error)) from error
         finally:
-            service.stop()
             try:
-                pool.withdraw_node(settings.NODE)
+                pool.withdraw_node(settings.NODE)  # First: what is handed back goes elsewhere
             except PoolUnreachable as error:
                 log.warning("This node's GPUs are still in the pool: %s", error)
+            service.stop()

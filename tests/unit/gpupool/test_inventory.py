@@ -90,10 +90,10 @@ def test_a_form_that_nobody_knows_is_refused_with_those_that_are_known(spec):
 
 
 @without_driver
-def test_auto_without_a_driver_is_one_slot_for_each_core_up_to_eight():
+def test_auto_without_a_driver_is_two_slots_that_share_the_cores():
     gpus = open_inventory("auto", "n1").gpus()
 
-    assert len(gpus) == min(8, len(CORES))
+    assert len(gpus) == min(2, len(CORES))
     assert sorted(core for gpu in gpus for core in gpu.cores) == CORES
 
 
