@@ -126,5 +126,6 @@ def test_files_and_functions_stay_short() -> None:
                 assert length <= 60, f"{name(path)}:{node.lineno} {node.name}: {length} lines"
 
 
+@pytest.mark.django_db
 def test_no_migration_is_missing() -> None:
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
