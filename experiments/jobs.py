@@ -1,16 +1,35 @@
 """Every Celery job on one screen. A job looks up, calls one verb, and rings the next one."""
 
+import logging
 from typing import Any
 
-from celery import shared_task
+from celery import current_app, shared_task
+from celery.signals import worker_process_init
+from django.db import DatabaseError
 
 from experiments import dispatch, execution, healing, tuning
-from experiments.models import Experiment
+from experiments.models import Experiment, TuningTask
+from experiments.pool import gpu_pool
+from gpupool import PoolUnreachable
+
+log = logging.getLogger(__name__)
 
 
 def queue_of(node: str) -> str:
     """The queue of the experiments that are placed on one node."""
     return f"node.{node}"
+
+
+@worker_process_init.connect
+def warm_up(**_: Any) -> None:
+    """Connect a fresh worker process to everything, so that its first job need not."""
+    try:
+        TuningTask.objects.exists()
+        gpu_pool().time()
+        with current_app.producer_or_acquire() as producer:
+            producer.connection.ensure_connection(max_retries=1)
+    except (DatabaseError, PoolUnreachable, OSError) as error:
+        log.warning("A worker process starts without its connections: %s", error)
 
 
 @shared_task

@@ -1,7 +1,8 @@
 """The rows: tuning tasks, their experiments, and every move that an experiment made."""
 
+import json
 from collections.abc import Iterable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from django.contrib.auth import get_user_model
 from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.functional import cached_property
 
 from experiments import live
 from experiments.columns import JsonText
@@ -35,6 +35,12 @@ ATTEMPTS = 3  # How often an experiment is tried again after its worker was lost
 def choices(words: Iterable[Any]) -> list[tuple[str, str]]:
     """The words of an enumeration as a model field wants them."""
     return [(word.value, word.value) for word in words]
+
+
+@lru_cache(maxsize=256)
+def task_file(specification: str) -> TaskFile:
+    """A stored task file. Every step of a task wants it, and it changes as good as never."""
+    return from_dict(json.loads(specification))
 
 
 class TuningTask(models.Model):
@@ -80,14 +86,10 @@ class TuningTask(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    @cached_property
+    @property
     def file(self) -> TaskFile:
         """The task file, checked again by the same rules that let it in."""
-        return from_dict(self.specification)
-
-    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
-        super().refresh_from_db(*args, **kwargs)
-        self.__dict__.pop("file", None)
+        return task_file(json.dumps(self.specification))
 
     def describe(self, file: TaskFile) -> None:
         """Take over every field of `file`; the caller saves."""
@@ -98,7 +100,6 @@ class TuningTask(models.Model):
         self.objective = file.optimization.objective
         self.max_parallel_experiments = file.optimization.max_parallel_experiments
         self.specification = file.to_dict()
-        self.__dict__["file"] = file
 
     @property
     def group(self) -> str:
@@ -308,7 +309,8 @@ class Experiment(models.Model):
                 raise MovedElsewhere(f"experiment {self}: no longer {self.status}")
             move.save()
             transaction.on_commit(partial(live.push, self.task_id), robust=True)
-        self.refresh_from_db()
+        for name, value in {"status": status, **changes}.items():
+            setattr(self, name, value)
 
 
 class Move(models.Model):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
 from experiments.benchmarks.base import Level
 from experiments.contradictions import contradictions
@@ -47,6 +47,8 @@ class TaskFile(Section):
     slo: Slo | None = None
     benchmark: Workload = Field(default_factory=Workload)
 
+    _space: Space | None = PrivateAttr(default=None)  # A task asks for it at each step
+
     @field_validator("task_name")
     @classmethod
     def is_one_line(cls, name: str) -> str:
@@ -79,6 +81,11 @@ class TaskFile(Section):
 
     def space(self) -> Space:
         """Everything that may be tried: the parameters, and the sizes of `parallel_config`."""
+        if self._space is None:
+            self._space = self._read_space()
+        return self._space
+
+    def _read_space(self) -> Space:
         flags = PARALLEL_FLAGS.get(self.base_runtime, {})
         parallel: list[Dimension] = [
             Choices(flags[size], tuple(values))
