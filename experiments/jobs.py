@@ -6,9 +6,10 @@ from typing import Any
 from celery import current_app, shared_task
 from celery.signals import worker_process_init
 from django.db import DatabaseError
+from kombu.exceptions import OperationalError
 
 from experiments import dispatch, execution, healing, tuning
-from experiments.models import Experiment, TuningTask
+from experiments.models import Experiment
 from experiments.pool import gpu_pool
 from gpupool import PoolUnreachable
 
@@ -24,12 +25,20 @@ def queue_of(node: str) -> str:
 def warm_up(**_: Any) -> None:
     """Connect a fresh worker process to everything, so that its first job need not."""
     try:
-        TuningTask.objects.exists()
-        gpu_pool().time()
+        list(Experiment.objects.select_related("task")[:1])
+        connect()
+    except (DatabaseError, PoolUnreachable) as error:
+        log.warning("A worker process starts without its connections: %s", error)
+
+
+def connect() -> None:
+    """Connect this process to pool and broker. Raises PoolUnreachable when Redis is away."""
+    gpu_pool().time()
+    try:
         with current_app.producer_or_acquire() as producer:
             producer.connection.ensure_connection(max_retries=1)
-    except (DatabaseError, PoolUnreachable, OSError) as error:
-        log.warning("A worker process starts without its connections: %s", error)
+    except OperationalError as error:
+        raise PoolUnreachable(str(error)) from error
 
 
 @shared_task

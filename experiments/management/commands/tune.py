@@ -9,7 +9,6 @@ from rich.console import Console
 
 from experiments import jobs, planning, reports, tuning, watching
 from experiments.errors import BadInput
-from experiments.pool import gpu_pool
 from experiments.shell import ShellCommand
 from experiments.taskfile import TaskFile, load
 
@@ -42,7 +41,7 @@ class Command(ShellCommand):
         file = read(options["file"])
         if options["dry_run"]:
             return self.say_plan(file, options["json"])
-        gpu_pool().time()  # Raises when Redis is away: then nothing is created
+        jobs.connect()  # Raises when Redis is away: then nothing is created
         task = planning.create(file)
         for warning in file.warnings:
             self.stderr.write(f"warning: {warning}")
