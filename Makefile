@@ -19,7 +19,7 @@ serve:  ## everything, without engine and demo
 
 test:  ## unit and integration tests; what needs an engine, Chromium or a GPU is left out
 	@$(PYTHON) install.py --dev
-	@.venv/bin/python -m pytest -m "not engine and not stress and not browser and not gpu"
+	@.venv/bin/python -m pytest -m "not engine and not browser and not gpu"
 
 engines:  ## the tests on real engines: vllm and llama-cpp-python, those that are installed
 	@$(PYTHON) install.py --dev --engine

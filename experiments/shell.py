@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 from rich.console import Console
 from rich.table import Table
@@ -12,9 +12,17 @@ from experiments.errors import BadInput
 from experiments.models import TuningTask
 from gpupool import PoolUnreachable
 
+EPILOG = (
+    "Exit codes: 0 done, 1 the outcome is a failure, 2 bad input. "
+    "Settings are environment variables: docs/settings.md."
+)
+
 
 class ShellCommand(BaseCommand):
     """A command whose bad input is one line and exit code 2."""
+
+    def create_parser(self, *args: Any, **options: Any) -> CommandParser:
+        return super().create_parser(*args, epilog=EPILOG, **options)
 
     def execute(self, *args: Any, **options: Any) -> Any:
         try:

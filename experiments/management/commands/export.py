@@ -13,7 +13,12 @@ class Command(ShellCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("id", help="the task's id or name")
-        parser.add_argument("--format", choices=list(EXPORTS), default="json")
+        parser.add_argument(
+            "--format",
+            choices=list(EXPORTS),
+            default="json",
+            help="what to print; json is the default, command the winner's launch line",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         text = EXPORTS[options["format"]](find_task(options["id"]))

@@ -36,8 +36,8 @@ class Command(ShellCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--host", default="127.0.0.1", help="address of the pages")
-        parser.add_argument("--port", type=int, default=8000, help="port of the pages")
+        parser.add_argument("--host", default="127.0.0.1", help="address of the pages (127.0.0.1)")
+        parser.add_argument("--port", type=int, default=8000, help="port of the pages (8000)")
         parser.add_argument("--no-demo", action="store_true", help="do not run the demo")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -134,6 +134,8 @@ def check_port(host: str, port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
+        except socket.gaierror as error:
+            raise BadInput("--host", f"{host!r} is no address of this machine") from error
         except OSError as error:
             raise BadInput(
                 "--port",
