@@ -111,15 +111,12 @@ def finish(task: TuningTask) -> None:
 
 def best_of(task: TuningTask, experiments: Sequence[Experiment]) -> Experiment | None:
     """The winner so far: feasible, and the best score; the older one of equals."""
-    maximize = parse_objective(task.objective).maximize
-    candidates = [e for e in experiments if e.status == Status.SUCCESS and e.feasible]
-    best: Experiment | None = None
-    for experiment in sorted(candidates, key=lambda candidate: candidate.number):
-        if best is None or scoring.better(
-            experiment.objective_score, best.objective_score, maximize
-        ):
-            best = experiment
-    return best
+    in_order = sorted(experiments, key=lambda experiment: experiment.number)
+    index = scoring.best(
+        [(experiment.objective_score, experiment.feasible) for experiment in in_order],
+        parse_objective(task.objective).maximize,
+    )
+    return None if index is None else in_order[index]
 
 
 def baseline_of(experiments: Sequence[Experiment]) -> Experiment | None:
