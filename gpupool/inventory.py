@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
-
-import pynvml
+from typing import Protocol
 
 log = logging.getLogger(__name__)
 
-MIB = 1024 * 1024
 SIMULATED_MEMORY_MB = 80 * 1024
 MOST_CPU_SLOTS = 2  # of `auto`: a CPU engine wants several cores
 
@@ -28,8 +25,12 @@ class NoDriver(RuntimeError):
 class Gpu:
     """One GPU, or what stands in for one, as it was when it was read.
 
-    Memory is in MiB, `utilization` from 0 to 1. `cores` are those that a CPU slot pins its
-    engine to; a real GPU has none.
+    Memory is in MiB, `utilization` from 0 to 1, `temperature_c` in °C and `power_w` in watts;
+    None is what the driver does not tell. `cores` are those that a CPU slot owns and pins its
+    engine to; a real GPU owns none. `numa_cores` are those of its NUMA node: near it, shared.
+    `links` are the UUIDs of the GPUs of this node that it reaches over NVLink. `parent` is the
+    UUID of the GPU that a MIG instance is a part of. `fault` says why it must not be granted;
+    a healthy GPU has none.
     """
 
     uuid: str
@@ -40,13 +41,39 @@ class Gpu:
     memory_free_mb: int
     utilization: float
     cores: tuple[int, ...] = ()
+    numa_cores: tuple[int, ...] = ()
+    numa_node: int | None = None
+    temperature_c: int | None = None
+    power_w: float | None = None
+    links: tuple[str, ...] = ()
+    parent: str = ""
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class GpuProcess:
+    """A process that uses a GPU, with how much of its memory in MiB: None where nobody tells.
+
+    `draws_only` is one that draws and computes nothing, such as a display server.
+    """
+
+    pid: int
+    memory_mb: int | None
+    draws_only: bool = False
 
 
 class Inventory(Protocol):
     """The GPUs of one node."""
 
+    exclusive_memory: bool
+    """Whether each GPU's memory is its own: what is not free there, somebody uses there."""
+
     def gpus(self) -> list[Gpu]:
-        """Every GPU that can be read, with fresh readings."""
+        """Every GPU, with fresh readings, by index. Raises NoDriver when its driver is gone."""
+        ...
+
+    def processes(self) -> dict[str, tuple[GpuProcess, ...]]:
+        """The processes that use each GPU now, by its UUID. Raises NoDriver as `gpus` does."""
         ...
 
 
@@ -56,6 +83,8 @@ def open_inventory(spec: str, node: str) -> Inventory:
     Raises ValueError for a specification that cannot be used, NoDriver for `nvml` on a machine
     without one.
     """
+    from gpupool.nvml import Nvml  # It is made of what this module defines
+
     spec = spec.strip()
     if spec == "auto":
         return _whatever_is_here(node)
@@ -69,6 +98,8 @@ def open_inventory(spec: str, node: str) -> Inventory:
 
 
 def _whatever_is_here(node: str) -> Inventory:
+    from gpupool.nvml import Nvml
+
     try:
         return Nvml(node)
     except NoDriver as reason:
@@ -78,55 +109,10 @@ def _whatever_is_here(node: str) -> Inventory:
         return CpuSlots(node, slots, cores)
 
 
-class Nvml:
-    """The GPUs that the NVIDIA driver knows."""
-
-    def __init__(self, node: str) -> None:
-        """Raises NoDriver when NVML cannot be started."""
-        self._node = node
-        try:
-            pynvml.nvmlInit()
-        except pynvml.NVMLError as error:
-            raise NoDriver(f"No NVIDIA driver answers: {error}.") from error
-
-    def gpus(self) -> list[Gpu]:
-        """Every GPU that can be read; one that cannot is left out, with a warning."""
-        found = []
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            try:
-                found.append(self._read(index))
-            except pynvml.NVMLError as error:
-                log.warning("GPU %d of %s cannot be read: %s", index, self._node, error)
-        return found
-
-    def _read(self, index: int) -> Gpu:
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-        return Gpu(
-            uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
-            node=self._node,
-            index=index,
-            name=_text(pynvml.nvmlDeviceGetName(handle)),
-            memory_total_mb=memory.total // MIB,
-            memory_free_mb=memory.free // MIB,
-            utilization=_utilization(handle),
-        )
-
-
-def _utilization(handle: Any) -> float:
-    try:
-        return float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100
-    except pynvml.NVMLError_NotSupported:
-        return 0.0  # Some GPUs, such as those split by MIG, have no such counter
-
-
-def _text(name: str | bytes) -> str:
-    """NVML's names are bytes in some versions of its bindings."""
-    return name.decode(errors="replace") if isinstance(name, bytes) else name
-
-
 class CpuSlots:
     """Shares of this machine's cores and memory, for real engines without a GPU."""
+
+    exclusive_memory = False
 
     def __init__(self, node: str, slots: int, cores: Sequence[int]) -> None:
         """Raises ValueError when there are more slots than cores."""
@@ -156,6 +142,10 @@ class CpuSlots:
             for index, cores in enumerate(self._shares)
         ]
 
+    def processes(self) -> dict[str, tuple[GpuProcess, ...]]:
+        """None: who uses a core is known to the pool alone."""
+        return {}
+
 
 def _share(cores: Sequence[int], slots: int) -> list[tuple[int, ...]]:
     """Disjoint runs of neighbouring cores, as equal as possible, that use all of them."""
@@ -172,6 +162,8 @@ def _memory_mb() -> tuple[int, int]:
 
 class Simulated:
     """GPUs that do not exist, always idle: for planning and for tests."""
+
+    exclusive_memory = False
 
     def __init__(self, node: str, count: int, memory_mb: int) -> None:
         self._gpus = [
@@ -190,3 +182,7 @@ class Simulated:
     def gpus(self) -> list[Gpu]:
         """The same GPUs at every call."""
         return list(self._gpus)
+
+    def processes(self) -> dict[str, tuple[GpuProcess, ...]]:
+        """None: nobody can use them."""
+        return {}

