@@ -32,9 +32,12 @@ class Nvml:
 
     exclusive_memory = True
 
-    def __init__(self, node: str, kernel_list: Path = KERNEL_LIST) -> None:
+    def __init__(
+        self, node: str, kernel_list: Path = KERNEL_LIST, look_again: float = LOOK_AGAIN
+    ) -> None:
         """Raises NoDriver when NVML cannot be started."""
         self._node = node
+        self._look_again = look_again
         self._kernel_list = kernel_list
         self._listed = _names(kernel_list)
         self._last: dict[str, list[Gpu]] = {}  # GPU -> what it was published as
@@ -149,7 +152,7 @@ class Nvml:
         """What the GPU was last published as, or a GPU of which nothing is known."""
         self._tell(device.uuid, fault)
         if self._start_again_at == float("inf"):
-            self._start_again_at = time.monotonic() + LOOK_AGAIN
+            self._start_again_at = time.monotonic() + self._look_again
         unknown = Gpu(device.uuid, self._node, device.index, "GPU that cannot be read", 0, 0, 0.0)
         return [
             replace(gpu, index=readings.index_of(device.index, gpu), fault=fault)
@@ -186,7 +189,7 @@ class Nvml:
         if now < self._places_until and self._links.keys() == {d.uuid for d in devices}:
             return
         self._links, self._places = readings.links(devices), {}
-        self._places_until = now + LOOK_AGAIN
+        self._places_until = now + self._look_again
 
     def _read_processes(self) -> dict[str, tuple[GpuProcess, ...]]:
         found: dict[str, tuple[GpuProcess, ...]] = {}

@@ -185,8 +185,8 @@ def processes(handle: Any) -> tuple[GpuProcess, ...]:
     """Those that compute, also through MPS, and those that only draw; by pid."""
     found: dict[int, GpuProcess] = {}
     for read, draws in (
-        (pynvml.nvmlDeviceGetGraphicsRunningProcesses, True),
-        (pynvml.nvmlDeviceGetComputeRunningProcesses, False),
+        (pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3, True),
+        (pynvml.nvmlDeviceGetComputeRunningProcesses_v3, False),
         (pynvml.nvmlDeviceGetMPSComputeRunningProcesses_v3, False),
     ):
         for process in optional([], read, handle):
