@@ -1,6 +1,8 @@
 """What a node says it has, for each form of GPUPOOL_INVENTORY."""
 
+import json
 import os
+from dataclasses import asdict
 
 import pynvml
 import pytest
@@ -72,6 +74,24 @@ def test_cpu_slots_share_the_memory_of_the_machine():
     assert {gpu.memory_total_mb for gpu in parts} == {whole.memory_total_mb // 4}
     assert all(0 < gpu.memory_free_mb <= gpu.memory_total_mb for gpu in parts)
     assert all(gpu.utilization == 0 for gpu in parts)
+
+
+@pytest.mark.parametrize("spec", ["cpu:1", "simulated:2"])
+def test_what_is_no_gpu_has_no_processes_and_no_memory_of_its_own(spec):
+    inventory = open_inventory(spec, "n1")
+
+    assert inventory.processes() == {}
+    assert not inventory.exclusive_memory
+
+
+def test_a_gpu_is_published_as_json():
+    (gpu,) = open_inventory("cpu:1", "n1").gpus()
+
+    published = json.loads(json.dumps(asdict(gpu)))
+
+    assert published["numa_cores"] == published["links"] == []
+    assert published["temperature_c"] is published["power_w"] is published["numa_node"] is None
+    assert published["parent"] == published["fault"] == ""
 
 
 def test_more_cpu_slots_than_cores_are_refused():
