@@ -31,6 +31,13 @@ GONE = (
 )  # The driver left, was replaced or lost its GPUs: NVML has to be started again
 LOST = (pynvml.NVMLError_GpuIsLost, pynvml.NVMLError_ResetRequired)
 
+NO_ACTION = pynvml.NVML_GPU_RECOVERY_ACTION_NONE
+ACTIONS = {
+    pynvml.NVML_GPU_RECOVERY_ACTION_GPU_RESET: "a reset of the GPU",
+    pynvml.NVML_GPU_RECOVERY_ACTION_NODE_REBOOT: "a reboot of the node",
+    pynvml.NVML_GPU_RECOVERY_ACTION_DRAIN_AND_RESET: "a reset of the GPU, once it is idle",
+}
+
 
 @dataclass(frozen=True)
 class Device:
@@ -126,7 +133,19 @@ def damage(handle: Any) -> str:
         return "broken rows of its memory could not be remapped"
     if errors:
         return f"{errors} uncorrectable ECC errors since its last reset"
-    return "a reset is needed to remap broken rows of its memory" if remap_waits else ""
+    if remap_waits:
+        return "a reset is needed to remap broken rows of its memory"
+    return _recovery(handle)
+
+
+def _recovery(handle: Any) -> str:
+    """What the driver itself asks for, such as a reset after an engine brought the GPU down."""
+    field = pynvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION
+    for answer in optional([], pynvml.nvmlDeviceGetFieldValues, handle, [field]):
+        action = answer.value.uiVal
+        if answer.nvmlReturn == pynvml.NVML_SUCCESS and action != NO_ACTION:
+            return f"the driver asks for {ACTIONS.get(action, f'recovery action {action}')}"
+    return ""
 
 
 def why(error: Exception) -> str:

@@ -48,6 +48,7 @@ class Board:
     ecc: int = 0
     remap_waits: int = 0
     remap_failed: int = 0
+    recovery: int = 0
     mig: int = 0
     node: int = 0
     cores: str = "-"

@@ -5,7 +5,8 @@
  * generation N                a library that was started in another one is uninitialised
  * enumerates now|at_start     which GPUs are listed: those there now, or at nvmlInit
  * gpu UUID TOTAL USED UTILISATION TEMPERATURE MILLIWATTS LOST ECC REMAP_WAITS REMAP_FAILED
- *     MIG NODE CORES NAME     memory in MiB; MIG 0, 1, or -1: cannot; CORES 0,1,2 or -
+ *     RECOVERY MIG NODE CORES NAME
+ *                             memory in MiB; MIG 0, 1, or -1: cannot; CORES 0,1,2 or -
  * instance GPU UUID NUMBER TOTAL USED NAME
  * process UUID PID MIB c|g|m  compute, graphics, MPS; MIB -1: not told
  * link UUID UUID              reach each other over NVLink
@@ -27,9 +28,17 @@ typedef struct { unsigned version; int sensor, temperature; } Temperature;
 typedef struct { unsigned pid; u64 used; unsigned gpu_instance, compute_instance; } Process;
 
 typedef struct {
+    unsigned field, scope;
+    long long timestamp, latency;
+    int type, code;
+    u64 value;
+} FieldValue;
+
+typedef struct {
     char uuid[NAME], parent[NAME], name[NAME], cores[512];
     u64 total, used;
-    int utilization, temperature, milliwatts, lost, ecc, remap_waits, remap_failed, mig, node, number;
+    int utilization, temperature, milliwatts, lost, ecc, remap_waits, remap_failed, recovery,
+        mig, node, number;
 } Gpu;
 
 static Gpu gpus[MOST];  /* whole ones and instances, as the file lists them */
@@ -53,10 +62,10 @@ static void parse(const char *line) {
     char word[16];
     if (sscanf(line, "driver %d", &driver) || sscanf(line, "generation %d", &generation)) return;
     if (sscanf(line, "enumerates %15s", word) == 1) { at_start = !strcmp(word, "at_start"); return; }
-    if (sscanf(line, "gpu %95s %llu %llu %d %d %d %d %d %d %d %d %d %511s %n", gpu.uuid,
+    if (sscanf(line, "gpu %95s %llu %llu %d %d %d %d %d %d %d %d %d %d %511s %n", gpu.uuid,
                &gpu.total, &gpu.used, &gpu.utilization, &gpu.temperature, &gpu.milliwatts,
-               &gpu.lost, &gpu.ecc, &gpu.remap_waits, &gpu.remap_failed, &gpu.mig, &gpu.node,
-               gpu.cores, &end) == 13
+               &gpu.lost, &gpu.ecc, &gpu.remap_waits, &gpu.remap_failed, &gpu.recovery,
+               &gpu.mig, &gpu.node, gpu.cores, &end) == 14
         || sscanf(line, "instance %95s %95s %d %llu %llu %n", gpu.parent, gpu.uuid,
                   &gpu.number, &gpu.total, &gpu.used, &end) == 5) {
         snprintf(gpu.name, NAME, "%.*s", (int)strcspn(line + end, "\n"), line + end);
@@ -218,6 +227,15 @@ int nvmlDeviceGetRemappedRows(void *device, unsigned *corrected, unsigned *uncor
     *corrected = *uncorrected = 0;
     *waits = gpu->remap_waits;
     *failed = gpu->remap_failed;
+    return OK;
+}
+
+int nvmlDeviceGetFieldValues(void *device, int count, FieldValue *values) {
+    ENTER(device);
+    for (int i = 0; i < count; i++) {
+        values[i].code = values[i].field == 230 ? OK : NOT_SUPPORTED;  /* recovery action */
+        values[i].value = gpu->recovery;
+    }
     return OK;
 }
 

@@ -18,6 +18,7 @@ OPTIONAL = [
     "nvmlDeviceGetPowerUsage",
     "nvmlDeviceGetTotalEccErrors",
     "nvmlDeviceGetRemappedRows",
+    "nvmlDeviceGetFieldValues",
     "nvmlDeviceGetMigMode",
     "nvmlDeviceGetCpuAffinityWithinScope",
     "nvmlDeviceGetCpuAffinity",
@@ -218,9 +219,10 @@ def test_a_gpu_that_fails_at_any_reading_has_a_fault(node, function, code, fault
         ("ecc", "1 uncorrectable ECC errors since its last reset"),
         ("remap_waits", "a reset is needed to remap broken rows of its memory"),
         ("remap_failed", "broken rows of its memory could not be remapped"),
+        ("recovery", "the driver asks for a reset of the GPU"),
     ],
 )
-def test_a_gpu_with_damaged_memory_has_a_fault(node, damage, fault):
+def test_a_gpu_that_is_damaged_has_a_fault(node, damage, fault):
     setattr(node.boards[1], damage, 1)
 
     faults = {uuid: gpu["fault"] for uuid, gpu in gpus(node).items()}
