@@ -1,6 +1,7 @@
 """What a task file would do here, before anything is started: limits, sizes, first command."""
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,10 +11,15 @@ from django.db import DatabaseError
 
 from experiments import launching
 from experiments.errors import BadInput
+from experiments.estimate import Estimate, estimate
 from experiments.models import TuningTask
 from experiments.pool import gpu_pool
 from experiments.taskfile import TaskFile
-from gpupool import PoolUnreachable
+from gpupool import GpuState, PoolUnreachable
+
+# Of a GPU's memory, what is free while nobody uses it: the driver keeps a few percent. It is also
+# what vLLM takes unless it is told otherwise.
+USABLE_SHARE = 0.92
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,39 @@ def check(file: TaskFile, pool: Pool) -> None:
         )
 
 
+def gpus_now() -> list[GpuState]:
+    """The pool's GPUs; none while it cannot be reached."""
+    try:
+        return gpu_pool().gpus()
+    except PoolUnreachable:
+        return []
+
+
+def memory_minimum(file: TaskFile, need: Estimate, gpus: Iterable[GpuState]) -> int:
+    """The MiB that each GPU of an experiment must have free: what the file says, else the need.
+
+    An estimate may be too high, so it never asks for more than these GPUs can have free: nothing
+    would ever be granted.
+    """
+    if "min_memory_mb" in file.resources.model_fields_set:
+        return file.resources.min_memory_mb
+    return min(need.memory_mb, memory_limit(gpus, need.gpus))
+
+
+def memory_limit(gpus: Iterable[GpuState], count: int) -> int:
+    """The most free memory, in MiB, that each of `count` GPUs of one node can have.
+
+    CPU slots do not count: what is free of their machine's memory falls with every engine that
+    runs on it, and an estimate would keep slots empty in which another one can work.
+    """
+    nodes = defaultdict(list)
+    for gpu in gpus:
+        if gpu.state not in ("silent", "draining") and not gpu.fault and not gpu.cores:
+            nodes[gpu.node].append(gpu.memory_total_mb)
+    smallest = (sorted(sizes)[-count] for sizes in nodes.values() if len(sizes) >= count)
+    return int(USABLE_SHARE * max(smallest, default=0))
+
+
 def check_name(file: TaskFile) -> None:
     """Raise BadInput when there is a task of this name."""
     if TuningTask.objects.filter(name=file.task_name).exists():
@@ -98,6 +137,8 @@ class Plan:
     levels: list[str]
     first_command: str
     warnings: list[str] = field(default_factory=list)
+    memory_mb: int = 0  # free on each GPU of the first experiment; 0: no minimum
+    memory_is_estimated: bool = False
 
     def lines(self) -> Iterable[str]:
         """For people."""
@@ -109,11 +150,20 @@ class Plan:
         yield f"combinations    {total}, searched by {self.strategy}"
         yield f"experiments     at most {self.experiments}{baseline}, {self.parallel} at once"
         yield f"GPUs            {needs} for each experiment, {pool} in the pool"
+        if self.memory_mb:
+            yield f"memory          {self._memory()}"
         if self.levels:
             yield f"load levels     {' | '.join(self.levels)}"
         yield f"first command   {self.first_command}"
         for warning in self.warnings:
             yield f"warning         {warning}"
+
+    def _memory(self) -> str:
+        if not self.memory_is_estimated:
+            return f"{self.memory_mb} MiB free on each GPU"
+        where = "each GPU" if len(self.gpus_per_experiment) == 1 else "each GPU of the first"
+        size = f"{self.memory_mb / 1024:.1f} GiB"
+        return f"about {size} free on {where} (estimated from the model's config)"
 
 
 def plan(file: TaskFile) -> Plan:
@@ -127,6 +177,7 @@ def plan(file: TaskFile) -> Plan:
     baseline = file.base_runtime != "job"
     budget = file.optimization.max_iterations
     first = {} if baseline else {one.name: one.at(0.0) for one in space.dimensions}
+    said = "min_memory_mb" in file.resources.model_fields_set
     warnings = list(file.warnings)
     if pool.gpus is None:
         warnings.append("no GPUs are in the pool now: start `manage.py worker` on a GPU host")
@@ -147,4 +198,6 @@ def plan(file: TaskFile) -> Plan:
             executables=settings.ENGINE_EXECUTABLES,
         ),
         warnings=warnings,
+        memory_mb=file.resources.min_memory_mb if said else estimate(file, first).memory_mb,
+        memory_is_estimated=not said,
     )

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from django.db import IntegrityError, transaction
 
-from experiments import launching, scoring
-from experiments.engines.flags import gpus_of
+from experiments import planning, scoring
 from experiments.errors import MovedElsewhere
+from experiments.estimate import estimate
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import parse_objective
 from experiments.space import Configuration
@@ -76,8 +76,8 @@ def trial(experiment: Experiment) -> Trial:
 
 def add_experiment(task: TuningTask, number: int, configuration: Configuration) -> bool:
     """A new PENDING row, unless the task stopped or another process took the number."""
-    resources = task.file.resources
-    flags = launching.all_parameters(task.file, configuration)
+    need = estimate(task.file, configuration)
+    memory = planning.memory_minimum(task.file, need, planning.gpus_now())
     try:
         with transaction.atomic():
             # The row lock (SQLite: the write lock) orders this against a cancel.
@@ -91,8 +91,8 @@ def add_experiment(task: TuningTask, number: int, configuration: Configuration) 
                 number=number,
                 parameters=configuration,
                 is_baseline=number == 1 and task.engine != "job",
-                gpus=resources.gpus or gpus_of(flags),
-                min_memory_mb=resources.min_memory_mb,
+                gpus=need.gpus,
+                min_memory_mb=memory,
             )
             return True
     except IntegrityError:

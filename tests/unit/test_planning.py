@@ -1,12 +1,18 @@
 """What is refused before anything starts."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from django.test import override_settings
 
 from experiments import planning
+from experiments.demo_models import write_folder
 from experiments.errors import BadInput
+from experiments.estimate import Estimate, estimate
 from experiments.planning import Pool
 from experiments.taskfile import from_dict
+from gpupool import GpuState
 from tests.unit.conftest import SPECIFICATION
 
 
@@ -38,3 +44,71 @@ def test_a_configuration_that_fits_no_node_is_refused() -> None:
     planning.check(wide, Pool(8, 4))
     with pytest.raises(BadInput, match=r"resources.gpus.*needs 4 GPUs.*has 2"):
         planning.check(wide, Pool(8, 2))
+
+
+# ── memory ──────────────────────────────────────────────────────────────────────────────────
+
+
+def gpus(node: str, *sizes: int, **fields: object) -> list[GpuState]:
+    one = GpuState("", node, 0, "GPU", 0, 0, 0.0)
+    return [
+        replace(one, uuid=f"{node}-{index}", index=index, memory_total_mb=size, **fields)
+        for index, size in enumerate(sizes)
+    ]
+
+
+def test_an_estimate_asks_for_no_more_than_gpus_have() -> None:
+    pool = [*gpus("a", 80_000), *gpus("b", 24_000, 24_000, 48_000)]
+    limits = [planning.memory_limit(pool, count) for count in (1, 2, 3, 4)]
+    # The driver keeps some of it; several GPUs are of one node
+    assert limits == [73_600, 22_080, 22_080, 0]
+    assert planning.memory_limit([], 1) == 0
+
+
+@pytest.mark.parametrize("fields", [{"state": "silent"}, {"fault": "lost"}, {"cores": (0, 1)}])
+def test_an_estimate_does_not_count_on_gpus_that_cannot_be_granted_nor_on_cpu_slots(
+    fields: dict[str, object],
+) -> None:
+    pool = [*gpus("a", 80_000, **fields), *gpus("b", 24_000)]
+    assert planning.memory_limit(pool, 1) == 22_080
+    assert planning.memory_limit(gpus("a", 80_000, **fields), 1) == 0
+
+
+def test_an_estimate_is_the_minimum_where_the_task_file_names_none() -> None:
+    pool = gpus("a", 80_000)
+    assert planning.memory_minimum(file(), Estimate(1, 16_000), pool) == 16_000
+    assert planning.memory_minimum(file(), Estimate(1, 100_000), pool) == 73_600
+    assert planning.memory_minimum(file(), Estimate(2, 16_000), pool) == 0  # No such node
+    assert planning.memory_minimum(file(), Estimate(1, 16_000), []) == 0  # No pool
+
+
+@pytest.mark.parametrize("named", [0, 8000, 200_000])
+def test_a_named_minimum_always_wins(named: int) -> None:
+    asked = file(resources={"min_memory_mb": named})
+    for pool in ([], gpus("a", 80_000)):
+        assert planning.memory_minimum(asked, Estimate(1, 16_000), pool) == named
+
+
+def test_a_dry_run_shows_the_memory(db: None, tmp_path: Path) -> None:
+    folder = str(write_folder(tmp_path / "model", hidden=1024, layers=16, heads=16))
+    asked = file(model={"id_or_path": folder}, engine={"arguments": {"tp": 2}})
+    plan = planning.plan(asked)
+    assert plan.memory_mb == estimate(asked, {}).memory_mb > 1024 and plan.memory_is_estimated
+    line = f"memory          about {plan.memory_mb / 1024:.1f} GiB free on each GPU"
+    assert f"{line} (estimated from the model's config)" in plan.lines()
+
+
+def test_a_dry_run_shows_a_named_minimum_and_none_that_is_not_known(db: None) -> None:
+    named = planning.plan(file(resources={"min_memory_mb": 8000}))
+    assert "memory          8000 MiB free on each GPU" in named.lines()
+    assert not named.memory_is_estimated
+    for unknown in (file(), file(resources={"min_memory_mb": 0})):
+        assert not any(line.startswith("memory") for line in planning.plan(unknown).lines())
+
+
+def test_a_dry_run_says_whose_memory_it_is_where_configurations_differ(
+    db: None, tmp_path: Path
+) -> None:
+    folder = str(write_folder(tmp_path / "model"))
+    plan = planning.plan(file(model={"id_or_path": folder}, parameters={"tp": [1, 2]}))
+    assert any("free on each GPU of the first (estimated" in line for line in plan.lines())

@@ -2,12 +2,17 @@
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from experiments import tuning
+from experiments.demo_models import write_folder
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status, TaskStatus
+from experiments.taskfile import from_dict
+from tests.unit.conftest import SPECIFICATION
 
 MakeTask = Callable[..., TuningTask]
 Make = Callable[..., Experiment]
@@ -86,3 +91,24 @@ def test_the_older_one_of_equals_wins(make_task: MakeTask, make_experiment: Make
         make_experiment(task, status=Status.SUCCESS, objective_score=5.0, feasible=True)
     best = tuning.best_of(task, list(task.experiments.order_by("-number")))
     assert best is not None and best.number == 1
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        ({}, (2, 0)),  # Without a pool nobody knows what its GPUs have
+        ({"min_memory_mb": 8000}, (2, 8000)),
+        ({"gpus": 3, "min_memory_mb": 0}, (3, 0)),
+    ],
+)
+def test_an_experiment_asks_for_its_gpus_and_their_memory(
+    db: None, tmp_path: Path, resources: dict[str, int], expected: tuple[int, int]
+) -> None:
+    data: dict[str, Any] = {**SPECIFICATION, "parameters": {"tp": [2]}, "resources": resources}
+    data["model"] = {"id_or_path": str(write_folder(tmp_path / "model"))}
+    task = TuningTask(status=TaskStatus.RUNNING)
+    task.describe(from_dict(data))
+    task.save()
+    assert tuning.add_experiment(task, 1, {"tp": 2})
+    experiment = task.experiments.get()
+    assert (experiment.gpus, experiment.min_memory_mb) == expected
