@@ -43,8 +43,9 @@ class Answer:
     """How one request went. Times are from `perf_counter`, in seconds."""
 
     sent: float
-    ended: float
+    ended: float  # when the stream was closed, with all that followed the last token
     first: float | None = None
+    last: float | None = None
     gaps: list[float] = field(default_factory=list)
     input_tokens: int = 0
     output_tokens: int = 0
@@ -106,6 +107,7 @@ class Client:
             sent=sent,
             ended=perf_counter(),
             first=stream.first,
+            last=stream.last,
             gaps=stream.gaps,
             input_tokens=int(stream.usage.get("prompt_tokens") or request.input_tokens),
             output_tokens=stream.output_tokens,

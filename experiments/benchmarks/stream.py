@@ -17,11 +17,12 @@ class CompletionStream:
 
     def __init__(self) -> None:
         self.first: float | None = None  # when the first token came
-        self.last = 0.0
+        self.last: float | None = None  # when the last token came, or word that it was the last
         self.gaps: list[float] = []  # seconds between chunks with a token
         self.usage: dict[str, Any] = {}
         self.error = ""
         self._first_choice: float | None = None
+        self._token_at = 0.0
         self._rest = b""
 
     def feed(self, data: bytes, now: float) -> None:
@@ -58,6 +59,7 @@ class CompletionStream:
         if usage := event.get("usage"):
             self.usage = usage
         for choice in (event.get("choices") or [])[:1]:
+            self.last = now
             if self._first_choice is None:
                 self._first_choice = now
             # A token can be a part of a character: no text yet, and the stream goes on.
@@ -68,8 +70,8 @@ class CompletionStream:
         if self.first is None:
             self.first = now
         else:
-            self.gaps.append(now - self.last)
-        self.last = now
+            self.gaps.append(now - self._token_at)
+        self.last = self._token_at = now
 
 
 def describe_error(error: Any) -> str:

@@ -88,7 +88,7 @@ def _measured(completed: Sequence[Answer], duration: float) -> Metrics:
         **describe("ttft", [ttft(a) for a in completed]),
         **describe("tpot", [tpot(a) for a in completed if a.output_tokens > 1]),
         **describe("itl", [gap for a in completed for gap in a.gaps]),
-        **describe("latency", [a.ended - a.sent for a in completed]),
+        **describe("latency", [latency(a) for a in completed]),
     }
 
 
@@ -98,7 +98,12 @@ def ttft(answer: Answer) -> float:
     return answer.first - answer.sent
 
 
+def latency(answer: Answer) -> float:
+    """From the send to the last token; what the server still says afterwards is no part of it."""
+    assert answer.last is not None, "a completed request has a last token"
+    return answer.last - answer.sent
+
+
 def tpot(answer: Answer) -> float:
-    """Time per output token after the first one."""
-    assert answer.first is not None, "a completed request has a first token"
-    return (answer.ended - answer.first) / (answer.output_tokens - 1)
+    """Time per output token after the first one, to the last one."""
+    return (latency(answer) - ttft(answer)) / (answer.output_tokens - 1)

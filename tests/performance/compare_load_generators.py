@@ -1,8 +1,12 @@
 """Do our load generator and `vllm bench serve` measure the same on the same server?
 
-Both run in turn, A B A B, with the same prompt lengths, requests and warm-up, and each run
-with prompts of its own. Prints one JSON document: every run, medians, differences in
-percent, and the CPU seconds of each client. Exit code 1: they do not agree.
+Both run in turn, A B B A, with the same prompt lengths, requests and warm-up, and each run
+with prompts of its own. Prints one JSON document: every run, medians, differences in percent
+with the interval that noise alone leaves them, and the CPU seconds of each client.
+Exit code 1: they do not agree.
+
+A server's own speed can drift by more than the limits. Where an interval is wider than they
+are, the verdict says little: more --runs.
 
     compare_load_generators.py --vllm VLLM --model-path DIR --server-arg=--dtype=float32
     compare_load_generators.py --vllm VLLM --model-path DIR --url URL --model NAME
@@ -22,7 +26,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
+from random import Random
+from statistics import geometric_mean, median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -36,6 +41,7 @@ LIMITS = {"output_throughput": 5.0, "ttft_p50": 10.0, "tpot_p50": 10.0}
 # One engine thread on the CPU, so that a second core is left for the clients.
 CPU_SETTINGS = ("VLLM_CPU_KVCACHE_SPACE=1", "VLLM_ENABLE_V1_MULTIPROCESSING=0", "OMP_NUM_THREADS=1")
 START_SECONDS = 300
+RESAMPLES = 10_000
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -54,7 +60,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--concurrency", type=int, default=8)
     add("--requests", type=int, default=64)
     add("--warmup", type=int, default=8)
-    add("--runs", type=int, default=5)
+    add("--runs", type=int, default=10, help="of each; an even number favours neither")
     return parser.parse_args()
 
 
@@ -135,7 +141,8 @@ def compare(arguments: argparse.Namespace, url: str, folder: Path) -> dict[str, 
             seed=seed,
             executable=arguments.vllm,
         )
-        for benchmark in benchmarks:
+        # Whoever is second finds another server than the first, so they change places.
+        for benchmark in benchmarks if seed % 2 else reversed(benchmarks):
             runs[benchmark.name].append(run(benchmark, load, folder, arguments.client_cpu))
     return judge(runs)
 
@@ -154,9 +161,22 @@ def judge(runs: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
         "agrees": agrees,
         "limits_percent": LIMITS,
         "differences_percent": differences,
+        "paired_percent": {
+            key: paired([a[key] / b[key] for a, b in zip(*runs.values(), strict=True)])
+            for key in LIMITS
+        },
         "medians": medians,
         "runs": runs,
     }
+
+
+def paired(ratios: list[float]) -> dict[str, float]:
+    """The mean difference within a pair, in percent, and its 95 % bootstrap interval."""
+    random = Random(0)
+    means = sorted(geometric_mean(random.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES))
+    low, high = means[RESAMPLES // 40], means[-RESAMPLES // 40]
+    figures = {"mean": geometric_mean(ratios), "from": low, "to": high}
+    return {name: 100 * (ratio - 1) for name, ratio in figures.items()}
 
 
 def main() -> int:

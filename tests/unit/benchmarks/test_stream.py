@@ -63,6 +63,25 @@ def test_an_empty_last_chunk_is_no_token(compact: bool) -> None:
     assert stream.output_tokens == 1
 
 
+def test_the_last_token_ends_the_completion_and_not_what_follows_it() -> None:
+    stream = CompletionStream()
+    stream.feed(token("a"), 1.0)
+    stream.feed(token("b", "length"), 2.0)
+    stream.feed(event(choices=[], usage={"completion_tokens": 2}), 3.0)
+    stream.feed(b"data: [DONE]\n\n", 4.0)
+    stream.close(5.0)
+    assert stream.last == 2.0
+
+
+def test_a_last_token_without_a_text_still_ends_the_completion() -> None:
+    stream = CompletionStream()
+    stream.feed(token("a"), 1.0)
+    stream.feed(token("", "length"), 2.0)
+    stream.feed(event(choices=[], usage={"completion_tokens": 2}), 3.0)
+    assert stream.last == 2.0
+    assert stream.gaps == []
+
+
 def test_a_token_that_is_part_of_a_character_counts() -> None:
     stream = CompletionStream()
     stream.feed(token("a") + token("") + token("\u00e9", "length"), 1.0)

@@ -7,7 +7,7 @@ from experiments.benchmarks.summary import describe, percentile, summarise
 
 
 def answer(sent: float, first: float, ended: float, tokens: int, error: str = "") -> Answer:
-    return Answer(sent, ended, first, [0.1], input_tokens=10, output_tokens=tokens, error=error)
+    return Answer(sent, ended, first, ended, [0.1], 10, tokens, error)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,13 @@ def test_times_are_measured_from_the_send() -> None:
     assert metrics["itl_mean"] == pytest.approx(0.1)
 
 
+def test_what_follows_the_last_token_is_time_of_the_level_but_not_of_the_tokens() -> None:
+    metrics = summarise([Answer(sent=10.0, ended=15.0, first=11.0, last=13.0, output_tokens=21)])
+    assert metrics["latency_p50"] == 3.0
+    assert metrics["tpot_p50"] == pytest.approx(0.1)
+    assert metrics["duration"] == 5.0
+
+
 def test_errors_are_counted_and_measure_nothing_else() -> None:
     metrics = summarise([answer(0, 1, 2, 5), answer(0, 1, 50, 5, "HTTP 500")])
     assert (metrics["requests"], metrics["completed"], metrics["errors"]) == (2, 1, 1)
@@ -52,7 +59,7 @@ def test_errors_are_counted_and_measure_nothing_else() -> None:
 
 
 def test_a_request_of_one_token_has_no_time_per_output_token() -> None:
-    metrics = summarise([Answer(0.0, 2.0, 1.0, [], 10, 1)])
+    metrics = summarise([Answer(0.0, 2.0, 1.0, 1.0, [], 10, 1)])
     assert metrics["ttft_mean"] == 1.0
     assert not any(key.startswith(("tpot", "itl")) for key in metrics)
 

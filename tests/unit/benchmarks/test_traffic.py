@@ -12,7 +12,7 @@ from experiments.benchmarks.traffic import arrivals, closed_loop, open_loop
 
 async def at_once(index: int) -> Answer:
     await asyncio.sleep(0)
-    return Answer(0.0, 1.0, 0.5, [], 1, index)
+    return Answer(0.0, 1.0, 0.5, 1.0, [], 1, index)
 
 
 async def never(index: int) -> Answer:
