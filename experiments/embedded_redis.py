@@ -18,6 +18,11 @@ maxmemory-policy noeviction
 """
 
 
+def is_new(socket: Path) -> bool:
+    """Whether no server has ever run there: then nobody can hold a lease that it has lost."""
+    return not socket.with_name("redis.conf").exists()
+
+
 def command(socket: Path, password: str) -> list[str]:
     """The command line of the server, its configuration written beside its socket.
 

@@ -28,14 +28,16 @@ from experiments.errors import (
 from experiments.health import is_healthy
 from experiments.models import Experiment
 from experiments.objectives import parse_objective
-from experiments.pool import gpu_pool
-from experiments.processes import Process, clean_environment, reserve_port, tail
+from experiments.pool import gpu_pool, inventory
+from experiments.processes import Process, clean_environment, is_marked, reserve_port, tail
 from experiments.states import FailureKind, Status
-from gpupool import KeepAlive, Lease, PoolUnreachable
+from gpupool import KeepAlive, Lease, PoolUnreachable, doubts
 
 log = logging.getLogger(__name__)
 
 CHECK_EVERY = 0.25  # seconds between looks at cancel, lease and timeout
+MEMORY_BACK_WITHIN = 20.0  # seconds that an engine of ours may still need to leave a GPU
+QUARANTINE = 60.0  # seconds for which a GPU that cannot be used is granted to nobody
 STOP_GRACE = 2.0  # seconds from SIGTERM to SIGKILL, so that a cancel is done within 5 s
 
 
@@ -46,7 +48,7 @@ def run(experiment_id: int, lease_id: str) -> Experiment:
     """
     experiment = Experiment.objects.select_related("task").get(pk=experiment_id)
     pool = gpu_pool()
-    lease = pool.lease(lease_id)
+    lease = pool.find(lease_id)
     if lease is None or experiment.status != Status.PLACED or experiment.lease_id != lease_id:
         log.info("Experiment %s is not to be run under lease %s", experiment, lease_id)
         return experiment
@@ -74,6 +76,14 @@ def give_back(lease: Lease) -> None:
         gpu_pool().release(lease.id)
     except PoolUnreachable as error:
         log.warning("Lease %s is not released: %s", lease.id, error)
+
+
+class GpusInUse(Exception):
+    """Leased GPUs that cannot be used; `doubts` says why, by GPU."""
+
+    def __init__(self, doubts: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{uuid}: {why}" for uuid, why in doubts.items()))
+        self.doubts = doubts
 
 
 class Attempt:
@@ -116,14 +126,19 @@ class Attempt:
             # What an earlier database left here must not be read as this attempt's result
             shutil.rmtree(experiment.folder, ignore_errors=True)
             experiment.folder.mkdir(parents=True)
+            self.prove_gpus_free()
             results = self.run_job() if self.file.base_runtime == "job" else self.run_engine()
             experiment.succeed(**results)
         except ExperimentFailed as failure:
             experiment.fail(failure.kind, failure.message)
         except CancelRequested:
             experiment.cancel()
+        except GpusInUse as problem:
+            experiment.requeue(f"its GPUs could not be used: {problem}", charged=False)
+            gpu_pool().refuse(self.lease, problem.doubts, QUARANTINE)
         except LeaseGone as gone:
-            experiment.requeue(str(gone))
+            # Taken away by a person, nothing was wrong with it
+            experiment.requeue(str(gone), charged=not self.keep_alive.revoked)
         except MovedElsewhere:
             raise
         except OSError as error:
@@ -135,10 +150,23 @@ class Attempt:
             )
             raise
 
+    def prove_gpus_free(self) -> None:
+        """Raise GpusInUse when somebody else is on the leased GPUs, or their memory is not back."""
+        found = doubts(
+            inventory(),
+            self.lease.gpus,
+            self.experiment.min_memory_mb,
+            is_marked,
+            MEMORY_BACK_WITHIN,
+            keep_waiting=self.check,
+        )
+        if found:
+            raise GpusInUse(found)
+
     def check(self) -> None:
         """Raise when the experiment must not go on: lease lost, too late, cancelled."""
         if self.keep_alive.lost:
-            raise LeaseGone("its lease ended while it ran")
+            raise LeaseGone(self.keep_alive.why)
         if time.monotonic() > self.deadline:
             kind, doing = FailureKind.TIMEOUT, "not done"
             if self.experiment.status == Status.DEPLOYING:

@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 from experiments import dispatch, execution, healing, tuning
 from experiments.models import Experiment
 from experiments.pool import gpu_pool
-from gpupool import PoolUnreachable
+from gpupool import Lease, PoolUnreachable
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,13 @@ def fill_gpus() -> None:
         ring(experiment)
 
 
+def take(lease: Lease) -> None:
+    """Start the experiment that was waiting and has this lease now."""
+    experiment = dispatch.take(lease)
+    if experiment is not None:
+        ring(experiment)
+
+
 @shared_task(ignore_result=False)
 def run_experiment(experiment_id: int, lease_id: str) -> dict[str, Any]:
     """Run one experiment on this node; its outcome is kept as the job's result."""
@@ -81,6 +88,8 @@ def heal() -> None:
 
 def ring(experiment: Experiment) -> None:
     """Tell the experiment's node to run it. A lost message is rung again by `heal`."""
-    run_experiment.apply_async(
-        (experiment.pk, experiment.lease_id), queue=queue_of(experiment.node)
-    )
+    arguments = (experiment.pk, experiment.lease_id)
+    try:
+        run_experiment.apply_async(arguments, queue=queue_of(experiment.node))
+    except OperationalError as error:
+        log.warning("Experiment %s is rung again later: %s", experiment, error)

@@ -13,6 +13,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from experiments import live
+from experiments.audit import AuditEntry
 from experiments.columns import JsonText
 from experiments.errors import IllegalMove, MovedElsewhere
 from experiments.states import (
@@ -28,6 +29,8 @@ from experiments.states import (
 )
 from experiments.taskfile import TaskFile, from_dict
 from gpupool import Lease
+
+__all__ = ["AuditEntry", "Experiment", "Move", "TuningTask"]
 
 ATTEMPTS = 3  # How often an experiment is tried again after its worker was lost
 
@@ -126,6 +129,17 @@ class TuningTask(models.Model):
         """FAILED, because it cannot go on at all."""
         self._move(TaskStatus.FAILED, finished_at=timezone.now(), message=message)
 
+    def set_max_parallel(self, most: int) -> None:
+        """Change how many experiments may run at once, also while they do.
+
+        Raises IllegalMove when the task has ended.
+        """
+        task = TuningTask.objects.filter(pk=self.pk).exclude(status__in=TASK_ENDED)
+        if not task.update(max_parallel_experiments=most):
+            raise IllegalMove(f"{self.name} has ended")
+        transaction.on_commit(partial(live.push, self.pk), robust=True)
+        self.refresh_from_db()
+
     def cancel(self) -> None:
         """Start nothing more, and ask everything that runs to stop."""
         with transaction.atomic():
@@ -153,6 +167,7 @@ class Experiment(models.Model):
     is_baseline = models.BooleanField(default=False)
     gpus = models.PositiveIntegerField(default=1)  # How many it needs
     min_memory_mb = models.PositiveIntegerField(default=0)
+    min_host_memory_mb = models.PositiveIntegerField(default=0)
 
     status = models.CharField(
         max_length=12, choices=choices(Status), default=Status.PENDING, db_index=True

@@ -244,6 +244,25 @@ def marked() -> dict[int, str]:
     return marks
 
 
+def is_marked(pid: int) -> bool:
+    """Whether this process carries a mark of ours, whoever has started it."""
+    try:
+        return MARK in psutil.Process(pid).environ()
+    except psutil.Error:
+        return False
+
+
+def resident_mb(pids: Iterable[int]) -> int:
+    """The memory, in MiB, that these processes have to themselves; what they share counts once
+    at most, so that a sum over workers of one program is not too high."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            used = psutil.Process(pid).memory_info()
+            total += used.rss - used.shared
+    return total // 2**20
+
+
 def reserve_port() -> int:
     """A TCP port of the loopback address that is free and stays so for about a minute.
 

@@ -105,6 +105,7 @@ class Resources(Section):
 
     gpus: AtLeastOne | None = None
     min_memory_mb: AtLeastZero = 0  # free, on each GPU
+    min_host_memory_mb: AtLeastZero = 0  # of the host's, reserved for the experiment
 
 
 def _usual_concurrency(data: dict[str, Any]) -> list[int]:

@@ -53,9 +53,13 @@ class Service:
         self.process.stop(0)
         self.start()
 
+    def descendants(self) -> set[int]:
+        """The pids of all that it has started."""
+        return set() if self.process is None else self.process.descendants()
+
     def listens_on(self, port: int) -> bool:
         """It runs, and it is the one that listens there."""
-        return self.process is not None and listens(port, self.process.descendants())
+        return self.process is not None and listens(port, self.descendants())
 
     def stop(self) -> None:
         if self.process is not None:

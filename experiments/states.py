@@ -26,6 +26,17 @@ class TaskStatus(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+class Action(StrEnum):
+    """What an operator did."""
+
+    QUARANTINE = "quarantine"  # A GPU is granted to nobody
+    RETURN = "return"  # … and again to everybody
+    DRAIN = "drain"  # A node takes nothing new
+    UNDRAIN = "undrain"
+    RELEASE = "release"  # A lease was taken away
+    LIMIT = "limit"  # How many experiments of a task may run at once
+
+
 class FailureKind(StrEnum):
     """Why an experiment failed."""
 

@@ -93,6 +93,7 @@ def add_experiment(task: TuningTask, number: int, configuration: Configuration) 
                 is_baseline=number == 1 and task.engine != "job",
                 gpus=need.gpus,
                 min_memory_mb=memory,
+                min_host_memory_mb=task.file.resources.min_host_memory_mb,
             )
             return True
     except IntegrityError:

@@ -2,21 +2,33 @@
 
 from redis.exceptions import RedisError as PoolUnreachable
 
-from gpupool.inventory import Gpu, Inventory, NoDriver, open_inventory
-from gpupool.leases import KeepAlive, Lease
-from gpupool.pool import GpuPool, GpuState, Waiting
+from gpupool.inventory import Gpu, GpuProcess, Inventory, NoDriver, host_memory_mb, open_inventory
+from gpupool.leases import HELD, KeepAlive, Lease, LeaseLost, LeaseTimeout
+from gpupool.pool import GpuPool
+from gpupool.proof import doubts
+from gpupool.request import HeldLease
 from gpupool.scripts import connect
+from gpupool.snapshot import GpuState, NodeState, Snapshot, Waiting
 
 __all__ = [
+    "HELD",
     "Gpu",
     "GpuPool",
+    "GpuProcess",
     "GpuState",
+    "HeldLease",
     "Inventory",
     "KeepAlive",
     "Lease",
+    "LeaseLost",
+    "LeaseTimeout",
     "NoDriver",
+    "NodeState",
     "PoolUnreachable",
+    "Snapshot",
     "Waiting",
     "connect",
+    "doubts",
+    "host_memory_mb",
     "open_inventory",
 ]

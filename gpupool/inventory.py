@@ -160,6 +160,15 @@ def _memory_mb() -> tuple[int, int]:
     return kib["MemTotal"] // 1024, kib["MemAvailable"] // 1024
 
 
+def host_memory_mb(ours_mb: int) -> int:
+    """The host memory, in MiB, that is ours or free: what all leases here may have together.
+
+    `ours_mb` is what our own processes use now.
+    """
+    total, available = _memory_mb()
+    return min(total, available + ours_mb)
+
+
 class Simulated:
     """GPUs that do not exist, always idle: for planning and for tests."""
 

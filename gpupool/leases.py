@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from redis.exceptions import RedisError
 
@@ -19,13 +19,25 @@ RENEW_EVERY = 1 / 3
 RETRY_EVERY = 1 / 20  # after Redis did not answer
 STOP_MARGIN = 1 / 6  # left to a holder that must stop before somebody else begins
 
+TAKEN_AWAY = "its lease was taken away by "
+HELD = "held"  # What a renewal answers; anything else says why the lease is lost
+
+
+class LeaseLost(Exception):
+    """The lease ended while it was used: its GPUs may belong to somebody else."""
+
+
+class LeaseTimeout(Exception):
+    """The GPUs were not granted in time."""
+
 
 @dataclass(frozen=True)
 class Lease:
     """All the GPUs that one holder was granted, on one node.
 
     `token` only grows from lease to lease, so that what an older holder writes can be refused.
-    Times are seconds of Redis's clock.
+    Times are seconds of the pool's clock; `since` is when it was first asked for. What follows
+    is the request as it was made, but for `revoked`.
     """
 
     id: str
@@ -36,6 +48,13 @@ class Lease:
     gpus: tuple[str, ...]
     granted_at: float
     ends_at: float
+    since: float = 0.0
+    min_memory_mb: int = 0
+    min_host_memory_mb: int = 0
+    group_limit: int = 0
+    priority: int = 0
+    expected: float = 0.0
+    revoked: str = ""  # By whom it was taken away, while its holder has not given it back
 
     def to_json(self) -> str:
         """This lease as a JSON object with the names of its fields."""
@@ -52,6 +71,20 @@ class Lease:
         return cls(**known)
 
 
+class Bell(Protocol):
+    """Wakes a thread that waits on it, from this process or from another."""
+
+    def wait(self, timeout: float) -> str | None:
+        """What was said, "" when something may have been missed, None after `timeout` seconds."""
+        ...
+
+    def ring(self) -> None:
+        """Wake whoever waits. It may fail silently: who waits wakes by itself before long."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class KeepAlive:
     """Renews a lease from a thread of its own for as long as the `with` block runs.
 
@@ -60,13 +93,27 @@ class KeepAlive:
     It does not release the lease: that is for the one who took it.
     """
 
-    def __init__(self, renew: Callable[[], bool], ttl: float, name: str = "") -> None:
-        """`renew` extends the lease to `ttl` seconds from now, or says False: it had ended."""
+    def __init__(
+        self,
+        renew: Callable[[], str],
+        ttl: float,
+        bell: Bell,
+        name: str = "",
+        on_loss: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`renew` extends the lease to `ttl` seconds from now and says HELD, or why it is lost.
+
+        A sound of the bell means that the lease may be lost. `on_loss` is called once, from
+        another thread.
+        """
         self._renew = renew
         self._ttl = ttl
+        self._bell = bell
         self._name = name
+        self._on_loss = on_loss
         self._lock = threading.Lock()
         self._deadline = math.inf
+        self._why = "its lease was not renewed in time"
         self._answered = threading.Event()
         self._ended = threading.Event()
         self._stop = threading.Event()
@@ -86,6 +133,7 @@ class KeepAlive:
         trace: TracebackType | None,
     ) -> None:
         self._stop.set()
+        self._bell.ring()
         # A call that hangs must not hold up the holder; its late renewal does no harm.
         self._thread.join(timeout=1)
 
@@ -98,6 +146,16 @@ class KeepAlive:
                 self._ended.set()
             return self._ended.is_set()
 
+    @property
+    def revoked(self) -> bool:
+        """Whether it was lost because somebody took it away."""
+        return self._why.startswith(TAKEN_AWAY)
+
+    @property
+    def why(self) -> str:
+        """Why it is lost, for people; says nothing while it is not."""
+        return self._why
+
     def wait(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds for the lease to be lost; whether it is."""
         end = time.monotonic() + timeout
@@ -109,9 +167,23 @@ class KeepAlive:
         return renewed + self._ttl * (1 - STOP_MARGIN)
 
     def _run(self) -> None:
-        pause = 0.0
-        while not self._stop.wait(pause) and not self.lost:
-            pause = self._ttl * (RENEW_EVERY if self._try() else RETRY_EVERY)
+        try:
+            while not self._stop.is_set() and not self.lost:
+                self._pause(self._ttl * (RENEW_EVERY if self._try() else RETRY_EVERY))
+        finally:
+            self._bell.close()
+        if self.lost and not self._stop.is_set():
+            log.warning("Lease %s is lost: %s", self._name, self.why)
+            self._on_loss()
+
+    def _pause(self, seconds: float) -> None:
+        """Wait for the next renewal, or for a word that it must come now."""
+        seconds = min(seconds, max(0.0, self._deadline - time.monotonic()))
+        try:
+            if not self._ended.is_set() and not self._stop.is_set():
+                self._bell.wait(seconds)
+        except (RedisError, OSError):
+            self._stop.wait(min(seconds, self._ttl * RETRY_EVERY))
 
     def _try(self) -> bool:
         """One renewal; whether Redis answered."""
@@ -119,14 +191,15 @@ class KeepAlive:
         # on the safe side.
         sent = time.monotonic()
         try:
-            renewed = self._renew()
+            answer = self._renew()
         except (RedisError, OSError) as error:
             log.warning("Lease %s: could not be renewed: %s", self._name, error)
             return False
-        if renewed:
+        if answer == HELD:
             with self._lock:
                 self._deadline = self._good_until(sent)
         else:
+            self._why = answer
             self._ended.set()
         self._answered.set()
         return True

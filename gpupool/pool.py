@@ -1,98 +1,109 @@
 """The GPUs of all nodes, and who may use which of them until when, kept in Redis.
 
-Every key begins with the prefix, which is a hash tag, so that all are in one slot of a cluster:
-
-    nodes    hash: node -> JSON list of its GPUs, as last published
-    heard    zset: node, scored by the millisecond it was last heard from
-    leases   hash: lease id -> JSON of the lease, without its end
-    ends     zset: lease id, scored by the millisecond the lease ends
-    waiting  hash: holder -> JSON of the request that waits, when it first came and was last seen
-    token    the newest lease token, a counter
-
-A lease whose end has passed counts for nothing, whether or not it is still written there. Which
-GPUs are held, and how many leases a group has, is read from the leases and kept nowhere else.
-All times are of Redis's clock. Each change is one script of lua/.
+What is kept there is listed in scripts.py; each change is one script of lua/, and order.lua has the
+whole policy. What the pool promises, and what it does not, is in docs/pool.md.
 """
 
 import json
-import uuid
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from threading import Event
 from typing import Any
 
 import redis
 
 from gpupool.inventory import Gpu
-from gpupool.leases import KeepAlive, Lease
-from gpupool.scripts import load
+from gpupool.leases import HELD, TAKEN_AWAY, KeepAlive, Lease
+from gpupool.notices import Notices
+from gpupool.offers import offer
+from gpupool.request import LeaseRequest
+from gpupool.scripts import KEYS, load
+from gpupool.snapshot import GpuState, NodeState, Snapshot, Waiting, parse
 
-SILENT_AFTER = 30.0  # seconds without a word from a node until nothing is granted on it
-FORGOTTEN_AFTER = 24 * 3600.0  # seconds until a silent node is no longer listed
-WAITS_FOR = 60.0  # seconds for which a request that is not repeated keeps its place
-
-
-@dataclass(frozen=True)
-class GpuState(Gpu):
-    """A GPU, and who has it: `state` is `free`, `leased`, or `silent` (its node is not heard)."""
-
-    state: str = "free"
-    lease_id: str | None = None
-    holder: str | None = None
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A request that was not granted yet; `since` in seconds of Redis's clock."""
-
-    holder: str
-    group: str
-    gpus: int
-    since: float
-
-
-@dataclass(frozen=True)
-class _Content:
-    """What the pool held at one moment; of the leases, those that had not ended."""
-
-    gpus: dict[str, list[Gpu]]
-    heard: frozenset[str]
-    leases: list[Lease]
+WAITS_FOR = 60.0  # seconds for which a request that is not repeated keeps its place: state.lua
+LARGEST_PRIORITY = 999_999
 
 
 class GpuPool:
     """Grants GPUs to holders and keeps the time; safe to use from many threads and machines."""
 
-    def __init__(self, redis: redis.Redis, ttl: float = 60.0, prefix: str = "{gpupool}") -> None:
+    def __init__(
+        self,
+        redis: redis.Redis,
+        ttl: float = 60.0,
+        prefix: str = "{gpupool}",
+        loses_nothing: bool = False,
+    ) -> None:
         """A pool whose leases live for `ttl` seconds after the last renewal.
 
         Nothing is sent to Redis yet. On a Redis cluster `prefix` must be a hash tag, in braces.
+        `loses_nothing` says that this Redis, restarted, has all that it had confirmed (an
+        append-only file on the one machine that all holders run on): else nothing is granted
+        for `ttl` seconds after every restart and failover.
         """
         if ttl <= 0:
             raise ValueError(f"ttl: {ttl} is not above 0")
         self.redis = redis
         self.ttl = ttl
         self.prefix = prefix
-        self._acquire = load(redis, "acquire")
-        self._renew = load(redis, "renew")
-        self._finish = load(redis, "finish")
-        self._publish = load(redis, "publish")
+        self.loses_nothing = loses_nothing
+        self._keys = [f"{prefix}:{name}" for name in KEYS]
+        self._first = [_ms(ttl), "" if loses_nothing else "1"]
+        self._scripts: dict[str, Any] = {}
 
-    def publish(self, node: str, gpus: Sequence[Gpu]) -> None:
-        """Say that the node is alive and has these GPUs now, and no others."""
-        self._publish(
-            keys=self._keys("nodes", "heard"),
-            args=[node, json.dumps([asdict(gpu) for gpu in gpus]), _ms(FORGOTTEN_AFTER)],
-        )
+    # ── nodes ───────────────────────────────────────────────────────────────────────────────
+
+    def initialise(self) -> bool:
+        """Say that this pool is new, so that it grants at once; whether it is.
+
+        To be called before anything else is done with a Redis that was never used before: then
+        nobody can hold a lease that it has lost.
+        """
+        return bool(self._call("initialise"))
+
+    def publish(self, node: str, gpus: Sequence[Gpu], host_memory_mb: int = 0) -> None:
+        """Say that the node is alive and has these GPUs now, and no others.
+
+        `host_memory_mb` is what all leases of the node may have together; 0: not known, and
+        requests that name a minimum are not granted there.
+        """
+        described = {"gpus": [asdict(gpu) for gpu in gpus], "host_memory_mb": host_memory_mb}
+        self._call("publish", node, json.dumps(described), offer(gpus, host_memory_mb))
 
     def withdraw_node(self, node: str) -> None:
         """Grant nothing on this node any more; the leases on it go on until they end."""
-        nodes, heard = self._keys("nodes", "heard")
-        with self.redis.pipeline() as transaction:
-            transaction.hdel(nodes, node)
-            transaction.zrem(heard, node)
-            transaction.execute()
+        self._call("withdraw", node)
 
-    def acquire(
+    # ── holders ─────────────────────────────────────────────────────────────────────────────
+
+    def lease(
+        self,
+        gpus: int = 1,
+        min_memory_mb: int = 0,
+        holder: str = "",
+        timeout: float | None = None,
+        **request: Any,
+    ) -> LeaseRequest:
+        """`with pool.lease(…) as lease:` waits for its turn, holds the GPUs, gives them back.
+
+        Also `async with`. `holder` is for people. What else `acquire` takes may be given. Raises
+        LeaseTimeout when nothing was granted in `timeout` seconds (None: waits for ever), and
+        LeaseLost at the end when the lease was lost meanwhile: look at `lease.lost`, or call
+        `lease.check()`, wherever the work can stop.
+        """
+        return LeaseRequest(
+            self, holder, timeout, {"gpus": gpus, "min_memory_mb": min_memory_mb, **request}
+        )
+
+    def acquire(self, holder: str, gpus: int = 1, **request: Any) -> Lease | None:
+        """A lease of GPUs of one node, or None: then the request waits for its turn.
+
+        What else `ask` takes may be given.
+        """
+        answer = self.ask(holder, gpus, **request)
+        return answer if isinstance(answer, Lease) else None
+
+    def ask(
         self,
         holder: str,
         gpus: int = 1,
@@ -100,91 +111,154 @@ class GpuPool:
         group: str = "",
         group_limit: int = 0,
         priority: int = 0,
-    ) -> Lease | None:
-        """A lease of that many GPUs of one node, or None: then the request waits for its turn.
+        min_host_memory_mb: int = 0,
+        expected: float = 0.0,
+        since: float | None = None,
+    ) -> Lease | float:
+        """A lease of that many GPUs of one node, or since when the request waits.
 
-        Each GPU has at least `min_memory_mb` MiB free, and a group never has more than
-        `group_limit` leases (0: no limit). A higher priority goes first, then the older request.
+        Each GPU has at least `min_memory_mb` MiB free, and the node so much host memory that no
+        lease has reserved. A group never has more than `group_limit` leases (0: no limit). A higher
+        priority goes first, then the older request; `since` is the age of one that waited
+        before. `expected` is for how many seconds the GPUs will be used, if that is known: a wide
+        request waits for the node that will be free soonest.
         A request that waits keeps its place only while it is repeated at least every WAITS_FOR
         seconds. A holder that has a lease gets that same lease, whatever it asks for.
         """
         if gpus < 1:
             raise ValueError(f"gpus: {gpus} is not 1 or more")
+        if abs(priority) > LARGEST_PRIORITY:
+            raise ValueError(f"priority: {priority} is not within ±{LARGEST_PRIORITY}")
+        for name, text in (("holder", holder), ("group", group)):
+            if any(letter < " " for letter in text):
+                raise ValueError(f"{name}: {text!r} has control characters")
         request = {
             "holder": holder,
             "gpus": gpus,
             "min_memory_mb": min_memory_mb,
+            "min_host_memory_mb": min_host_memory_mb,
             "group": group,
             "group_limit": group_limit,
             "priority": priority,
+            "expected": expected,
         }
-        granted = self._acquire(
-            keys=self._keys("nodes", "heard", "leases", "ends", "waiting", "token"),
-            args=[
-                json.dumps(request),
-                uuid.uuid4().hex,
-                _ms(self.ttl),
-                _ms(SILENT_AFTER),
-                _ms(WAITS_FOR),
-            ],
-        )
-        return None if granted is None else _lease(*granted)
+        if since is not None:
+            request["since"] = round(since * 1000)
+        answer = self._call("acquire", json.dumps(request))
+        return int(answer[0]) / 1000 if len(answer) == 1 else granted(answer)
 
-    def stop_waiting(self, holder: str) -> None:
-        """Forget the holder's request, if it waits."""
-        self.redis.hdel(self._key("waiting"), holder)
+    def stop_waiting(self, holder: str) -> Lease | None:
+        """Forget the holder's request. The lease, if it was granted one meanwhile."""
+        answer = self._call("leave", holder)
+        return answer and granted(answer)
 
-    def renew(self, lease_id: str) -> bool:
-        """Let the lease end `ttl` seconds from now; False when it had ended."""
-        return bool(self._renew(keys=self._keys("ends"), args=[lease_id, _ms(self.ttl)]))
+    def renew(self, lease: Lease) -> str:
+        """Let the lease end `ttl` seconds from now: HELD; anything else is why it is lost."""
+        answer: str = self._call("renew", lease.id, lease.to_json())
+        if answer == HELD:
+            return HELD
+        by = answer.removeprefix("revoked ")
+        return "its lease has ended" if by == answer else f"{TAKEN_AWAY}{by}"
 
     def release(self, lease_id: str) -> bool:
-        """End the lease; False when it had ended."""
-        return bool(self._finish(keys=self._keys("leases", "ends"), args=[lease_id]))
+        """End the lease, and hand its GPUs on; False when it had ended."""
+        return bool(self._call("release", lease_id))
+
+    def refuse(self, lease: Lease, doubts: Mapping[str, str], seconds: float) -> bool:
+        """Give the lease back because some GPUs cannot be used, and wait again with the age it had.
+
+        `doubts` is why, by GPU; these are quarantined for so many seconds. False when the lease
+        had ended: then nothing is changed.
+        """
+        return bool(self._call("refuse", lease.id, _ms(seconds), json.dumps(dict(doubts))))
 
     def reap(self) -> list[Lease]:
-        """Clear away the leases whose time is over and return them: each is returned once."""
-        ended = self._finish(keys=self._keys("leases", "ends"), args=[""])
-        return [_lease(*pair) for pair in zip(ended[::2], ended[1::2], strict=True)]
+        """End the leases whose time is over and return those that no other call has ended."""
+        ended = self._call("tick")
+        return [granted(pair) for pair in zip(ended[::2], ended[1::2], strict=True)]
 
-    def keep_alive(self, lease: Lease) -> KeepAlive:
+    def keep_alive(self, lease: Lease, on_loss: Any = lambda: None) -> KeepAlive:
         """A context manager that renews the lease, and knows when it is lost."""
-        return KeepAlive(lambda: self.renew(lease.id), self.ttl, name=lease.id)
+        bell = Notices(self.redis, f"{self.prefix}:told:{lease.id}")
+        return KeepAlive(lambda: self.renew(lease), self.ttl, bell, lease.id, on_loss)
+
+    def notices(self, holder: str) -> Notices:
+        """The leases that are granted to a holder that waits, or to all that match a pattern."""
+        channel = f"{self.prefix}:granted:{holder}"
+        return Notices(self.redis, channel, is_pattern="*" in holder)
+
+    def grants(self, holders: str, stop: Event, at_least_every: float) -> Any:
+        """The leases granted to holders that match a pattern, as they are granted.
+
+        None when some may have been missed, and at least every so many seconds: look yourself.
+        """
+        for text in self.notices(holders).each(stop, at_least_every):
+            yield granted(json.loads(text)) if text else None
+
+    # ── operators ───────────────────────────────────────────────────────────────────────────
+
+    def quarantine(self, uuid: str, why: str, seconds: float | None = None) -> None:
+        """Grant this GPU to nobody for so long, None: until `restore`. A lease on it goes on.
+
+        Raises LookupError when there is no such GPU.
+        """
+        node = next((gpu.node for gpu in self.gpus() if gpu.uuid == uuid), None)
+        if node is None:
+            raise LookupError(f"there is no GPU {uuid!r} in the pool")
+        self._call("quarantine", uuid, node, why, -1 if seconds is None else _ms(seconds))
+
+    def restore(self, uuid: str) -> bool:
+        """End a GPU's quarantine; False when it had none."""
+        return bool(self._call("restore", uuid))
+
+    def drain(self, node: str, why: str) -> None:
+        """Grant nothing more on this node, until `undrain`; what runs there goes on."""
+        self._call("drain", node, why)
+
+    def undrain(self, node: str) -> None:
+        """Grant on this node again."""
+        self._call("drain", node, "")
+
+    def revoke(self, lease_id: str, by: str) -> bool:
+        """Take a lease away: its holder is told, and has the rest of its time to stop.
+
+        Its GPUs are free when the holder gives them back, at the latest when the lease ends.
+        False when it had ended.
+        """
+        return bool(self._call("revoke", lease_id, by))
+
+    def set_limit(self, group: str, limit: int) -> None:
+        """Change how many leases a group may have at once (0: any number). Who has one keeps it."""
+        if limit < 0:
+            raise ValueError(f"limit: {limit} is not 0 or more")
+        self._call("limit", group, limit)
+
+    # ── readers ─────────────────────────────────────────────────────────────────────────────
+
+    def snapshot(self) -> Snapshot:
+        """Everything at one moment."""
+        return parse(self._call("read"))
 
     def leases(self) -> list[Lease]:
         """The leases that have not ended, oldest first."""
-        return self._read().leases
+        return self.snapshot().leases
 
-    def lease(self, lease_id: str) -> Lease | None:
+    def find(self, lease_id: str) -> Lease | None:
         """The lease with this id, or None when it has ended."""
-        return next((lease for lease in self.leases() if lease.id == lease_id), None)
+        answer = self._call("find", lease_id)
+        return answer and granted(answer)
 
     def gpus(self) -> list[GpuState]:
         """Every GPU with its state, by node and index."""
-        content = self._read()
-        lease_of = {gpu: lease for lease in content.leases for gpu in lease.gpus}
-        states = []
-        for node, gpus in sorted(content.gpus.items()):
-            state = "free" if node in content.heard else "silent"
-            for gpu in sorted(gpus, key=lambda gpu: gpu.index):
-                lease = lease_of.get(gpu.uuid)
-                fields = {**vars(gpu), "state": "leased" if lease else state}
-                if lease:
-                    fields |= {"lease_id": lease.id, "holder": lease.holder}
-                states.append(GpuState(**fields))
-        return states
+        return self.snapshot().gpus
+
+    def nodes(self) -> list[NodeState]:
+        """Every node, by name."""
+        return self.snapshot().nodes
 
     def waiting(self) -> list[Waiting]:
         """The requests that wait, in the order in which their turn comes."""
-        now = self.time()
-        texts: list[str] = self.redis.hvals(self._key("waiting"))  # type: ignore[assignment]
-        requests = [json.loads(text) for text in texts]
-        requests.sort(key=lambda one: (-one["priority"], one["since"], one["holder"]))
-        return [
-            Waiting(one["holder"], one["group"], one["gpus"], one["since"] / 1000)
-            for one in requests
-            if one["seen"] / 1000 >= now - WAITS_FOR
-        ]
+        return self.snapshot().waiting
 
     def size(self) -> int:
         """How many GPUs the nodes that are heard from have, leased or not."""
@@ -196,56 +270,24 @@ class GpuPool:
 
     def time(self) -> float:
         """Redis's clock, in seconds."""
-        return _seconds(self.redis.time())
+        seconds, microseconds = self.redis.time()  # type: ignore[misc]
+        return int(seconds) + int(microseconds) / 1_000_000
 
     def _sizes(self) -> list[int]:
-        content = self._read()
-        return [len(content.gpus[node]) for node in content.heard & content.gpus.keys()]
+        return [node.gpus for node in self.nodes() if node.state != "silent"]
 
-    def _read(self) -> _Content:
-        """Everything but the queue, of one moment."""
-        nodes, heard, leases, ends = self._keys("nodes", "heard", "leases", "ends")
-        with self.redis.pipeline() as transaction:
-            transaction.time()
-            transaction.hgetall(nodes)
-            transaction.zrange(heard, 0, -1, withscores=True)
-            transaction.hgetall(leases)
-            transaction.zrange(ends, 0, -1, withscores=True)
-            time, gpus_of, heard_at, lease_of, ends_at = transaction.execute()
-        now = _seconds(time)
-        return _Content(
-            gpus={node: _gpus(text) for node, text in gpus_of.items()},
-            heard=frozenset(node for node, at in heard_at if at / 1000 >= now - SILENT_AFTER),
-            leases=sorted(
-                (
-                    _lease(lease_of[lease_id], at)
-                    for lease_id, at in ends_at
-                    if at / 1000 > now and lease_id in lease_of
-                ),
-                key=lambda lease: lease.token,
-            ),
-        )
+    def _call(self, name: str, *arguments: Any) -> Any:
+        script = self._scripts.get(name)
+        if script is None:
+            script = self._scripts[name] = load(self.redis, name)
+        return script(keys=self._keys, args=[*self._first, *arguments])
 
-    def _key(self, name: str) -> str:
-        return f"{self.prefix}:{name}"
 
-    def _keys(self, *names: str) -> list[str]:
-        return [self._key(name) for name in names]
+def granted(answer: Sequence[str]) -> Lease:
+    """A lease as the scripts tell it: its text, and the millisecond it ends."""
+    text, ends = answer
+    return Lease.from_json(text, ends_at=float(ends) / 1000)
 
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
-
-
-def _seconds(time: Any) -> float:
-    """What TIME answers: seconds and microseconds."""
-    seconds, microseconds = time
-    return int(seconds) + int(microseconds) / 1_000_000
-
-
-def _lease(text: str, ends_ms: str | float) -> Lease:
-    return Lease.from_json(text, ends_at=float(ends_ms) / 1000)
-
-
-def _gpus(text: str) -> list[Gpu]:
-    return [Gpu(**{**fields, "cores": tuple(fields["cores"])}) for fields in json.loads(text)]

@@ -1,18 +1,48 @@
--- Replace what is known of a node's GPUs, and note that the node was heard from.
+-- Replace what is known of a node, and note that it was heard from.
 --
--- KEYS[1]  nodes  hash: node -> JSON list of its GPUs
--- KEYS[2]  heard  zset: node, scored by the millisecond it was last heard from
--- ARGV[1]  node
--- ARGV[2]  JSON list of its GPUs
--- ARGV[3]  milliseconds after which a node that was not heard from is forgotten
---
--- Returns nothing.
+-- ARGV[3]  node
+-- ARGV[4]  JSON of what it has, for people
+-- ARGV[5]  what of it can be granted, as JSON: {host: MiB of memory, gpus: [[uuid, index, free MiB,
+--          total MiB, score in hundredths, island], …]}
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-redis.call('ZADD', KEYS[2], now, ARGV[1])
-for _, node in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[3])) do
-  redis.call('HDEL', KEYS[1], node)
-  redis.call('ZREM', KEYS[2], node)
+-- While a GPU is leased, its readings are those of its holder. What counts for the next one is how it
+-- was before: else it would look full until the publication after its release.
+local function as_before_their_leases(offer, old)
+  local before, uuids = {}, {}
+  for _, gpu in ipairs(old.gpus) do
+    before[gpu[1]] = gpu
+  end
+  for i, gpu in ipairs(offer.gpus) do
+    uuids[i] = gpu[1]
+  end
+  for i, entry in ipairs(#uuids > 0 and call('HMGET', HELD, unpack(uuids)) or {}) do
+    local gpu = offer.gpus[i]
+    if entry and before[gpu[1]] then
+      gpu[3], gpu[5] = before[gpu[1]][3], before[gpu[1]][5]
+    end
+  end
 end
+
+local name = ARGV[3]
+call('HSET', NODES, name, ARGV[4])
+call('ZADD', HEARD, now, name)
+if call('HEXISTS', DRAINING, name) == 0 then
+  local offer, old = cjson.decode(ARGV[5]), call('HGET', OFFERS, name)
+  if old then
+    as_before_their_leases(offer, cjson.decode(old))
+  end
+  table.sort(offer.gpus, function(a, b)
+    if a[5] ~= b[5] then
+      return a[5] > b[5]
+    end
+    return a[2] < b[2]
+  end)
+  call('HSET', OFFERS, name, cjson.encode(offer))
+  call('ZADD', DUE, now + SILENT_AFTER, 'node ' .. name)
+  reopen(name)
+end
+for _, node in ipairs(call('ZRANGEBYSCORE', HEARD, '-inf', now - FORGOTTEN_AFTER)) do
+  call('HDEL', NODES, node)
+  call('ZREM', HEARD, node)
+end
+schedule()

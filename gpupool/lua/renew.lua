@@ -1,16 +1,53 @@
--- Let a lease that has not ended live longer.
+-- Let a lease that has not ended live longer; after lost data, take it up again.
 --
--- KEYS[1]  ends  zset: lease id, scored by the millisecond it ends
--- ARGV[1]  lease id
--- ARGV[2]  time to live from now, in milliseconds
+-- Taken up is only what no newer lease has: where two claim a GPU, the higher token is right, for
+-- its holder was granted what the other had given back.
 --
--- Returns 1, or 0 when the lease had already ended.
+-- ARGV[3]  lease id
+-- ARGV[4]  the lease as JSON, as it was granted
+--
+-- Returns 'held', 'lost' when it has ended, or 'revoked ' and by whom.
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local ends = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if not ends or tonumber(ends) <= now then
-  return 0
+local function take_up()
+  local lease = cjson.decode(ARGV[4])
+  local others = call('HMGET', HELD, unpack(lease.gpus))
+  local older = {}
+  table.insert(others, (call('HGET', HOLDERS, lease.holder) or '') .. ' ')
+  for _, entry in ipairs(others) do
+    local other = entry and string.match(entry, '^(%S+) ')
+    local text = other and call('HGET', LEASES, other)
+    if text then
+      if cjson.decode(text).token > lease.token then
+        return 'lost'
+      end
+      older[other] = true
+    end
+  end
+  for other in pairs(older) do
+    finish(other)
+    tell(other)
+  end
+  if lease.token > tonumber(call('HGET', POOL, 'token')) then
+    call('HSET', POOL, 'token', string.format('%.0f', lease.token))
+  end
+  if not dequeue(lease.holder, 1) then
+    count_lease(lease.group, 1)
+  end
+  record(lease, ARGV[4])
+  return 'held'
 end
-redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
-return 1
+
+local text = call('HGET', LEASES, ARGV[3])
+local answer = 'held'
+if text then
+  local by = cjson.decode(text).revoked
+  if by and by ~= '' then
+    answer = 'revoked ' .. by
+  else
+    call('ZADD', DUE, now + ttl, 'lease ' .. ARGV[3])
+  end
+else
+  answer = now < opens and take_up() or 'lost'
+end
+schedule()
+return answer

@@ -1,7 +1,6 @@
 """The promises of the pool, on a real Redis."""
 
 import itertools
-import json
 import multiprocessing
 import random
 import tempfile
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from gpupool import Gpu, GpuPool, Lease, Waiting, connect
+from gpupool import HELD, Gpu, GpuPool, Lease, Waiting, connect
 from tests.integration.redis_server import RedisServer, running_redis
 
 PREFIXES = (f"{{pool{number}}}" for number in itertools.count())
@@ -38,9 +37,11 @@ def server() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def pool(server: RedisServer) -> Iterator[GpuPool]:
-    """An empty pool."""
+    """An empty pool, new and so open at once."""
     with connect(server.url) as client:
-        yield GpuPool(client, prefix=next(PREFIXES))
+        empty = GpuPool(client, prefix=next(PREFIXES))
+        assert empty.initialise()
+        yield empty
 
 
 def gpu(index: int, node: str = "n1", free: int = 80_000, used: float = 0.0) -> Gpu:
@@ -108,7 +109,7 @@ def test_a_lease_says_who_has_what_until_when(pool: GpuPool) -> None:
     assert before - 0.001 <= lease.granted_at <= pool.time()
     assert lease.ends_at == pytest.approx(lease.granted_at + 60)
     assert pool.leases() == [lease]
-    assert pool.lease(lease.id) == lease
+    assert pool.find(lease.id) == lease
     assert Lease.from_json(lease.to_json()) == lease
 
 
@@ -116,7 +117,6 @@ def test_an_empty_pool_grants_nothing(pool: GpuPool) -> None:
     assert pool.acquire("a") is None
     assert (pool.size(), pool.largest_node()) == (0, 0)
     assert (pool.gpus(), pool.leases(), pool.reap()) == ([], [], [])
-    assert not pool.renew("nobody's")
     assert not pool.release("nobody's")
 
 
@@ -149,13 +149,15 @@ def test_the_best_gpu_has_free_memory_and_little_to_do(pool: GpuPool) -> None:
     assert order == ["n1-3", "n1-1", "n1-2", "n1-0"]
 
 
-def test_equal_gpus_are_granted_by_node_and_index(pool: GpuPool) -> None:
+def test_of_equal_gpus_those_are_granted_whose_node_has_the_fewest_left(pool: GpuPool) -> None:
     publish(pool, "n2", 1)
-    pool.publish("n1", [gpu(10), gpu(2)])
+    pool.publish("n1", [gpu(10), gpu(2), gpu(3, free=79_990)])  # As good as the same
+    publish(pool, "n3", 4)
 
-    order = [granted(pool.acquire(holder)).gpus[0] for holder in "abc"]
+    order = [granted(pool.acquire(holder)).gpus[0] for holder in "abcde"]
 
-    assert order == ["n1-2", "n1-10", "n2-0"]
+    # So that whole nodes stay whole for wide requests
+    assert order == ["n2-0", "n1-2", "n1-3", "n1-10", "n3-0"]
 
 
 def test_the_node_with_the_best_gpus_on_average_is_chosen(pool: GpuPool) -> None:
@@ -216,7 +218,8 @@ def test_no_other_gpus_would_have_been_better(pool: GpuPool) -> None:
             continue
         pool.release(lease.id)
         chosen = [one for one in gpus if one.uuid in lease.gpus]
-        assert score(chosen) == pytest.approx(max(scores))
+        # Less than a hundredth is no difference
+        assert score(chosen) >= max(scores) - 0.01 * count
 
 
 def test_a_holder_never_has_two_leases(pool: GpuPool) -> None:
@@ -251,7 +254,7 @@ def test_a_released_gpu_is_free_at_once(pool: GpuPool) -> None:
     assert pool.release(first.id)
 
     assert not pool.release(first.id)
-    assert not pool.renew(first.id)
+    assert pool.renew(first) != HELD
     assert granted(pool.acquire("b")).gpus == first.gpus
 
 
@@ -264,7 +267,7 @@ def test_an_ended_lease_gives_its_gpus_back_by_itself(pool: GpuPool) -> None:
 
     assert second.gpus == first.gpus
     assert pool.leases() == [second]
-    assert pool.lease(first.id) is None
+    assert pool.find(first.id) is None
 
 
 def test_an_ended_lease_cannot_be_renewed_nor_released(pool: GpuPool) -> None:
@@ -272,7 +275,7 @@ def test_an_ended_lease_cannot_be_renewed_nor_released(pool: GpuPool) -> None:
     lease = granted(same_pool(pool, ttl=0.1).acquire("a"))
     until(lambda: pool.time() > lease.ends_at)
 
-    assert not pool.renew(lease.id)
+    assert pool.renew(lease) != HELD
     assert not pool.release(lease.id)
     assert pool.gpus()[0].state == "free"
 
@@ -284,19 +287,16 @@ def test_every_lease_whose_time_is_over_is_reaped_once(pool: GpuPool) -> None:
     kept = granted(pool.acquire("c"))
     until(lambda: pool.time() > ended[1].ends_at)
 
-    # Also when others were granted its GPUs in the meantime.
-    successor = granted(pool.acquire("d"))
-
     assert sorted(pool.reap(), key=lambda lease: lease.token) == ended
     assert pool.reap() == []
-    assert pool.leases() == [kept, successor]
+    assert pool.leases() == [kept]
 
 
 def test_a_renewal_is_respected_by_the_reaper(pool: GpuPool) -> None:
     publish(pool, "n1", 1)
     lease = granted(same_pool(pool, ttl=1).acquire("a"))
 
-    assert pool.renew(lease.id)
+    assert pool.renew(lease) == HELD
     until(lambda: pool.time() > lease.ends_at)
 
     assert pool.reap() == []
@@ -323,20 +323,22 @@ def test_a_node_has_the_gpus_it_published_last(pool: GpuPool) -> None:
 
 def unheard_for(pool: GpuPool, node: str, seconds: float) -> None:
     """Make it so long since the node was heard from."""
-    pool.redis.zadd(f"{pool.prefix}:heard", {node: (pool.time() - seconds) * 1000})
+    heard = (pool.time() - seconds) * 1000
+    pool.redis.zadd(f"{pool.prefix}:heard", {node: heard})
+    pool.redis.zadd(f"{pool.prefix}:due", {f"node {node}": heard + 10_000})
 
 
 def test_nothing_is_granted_on_a_silent_node(pool: GpuPool) -> None:
     publish(pool, "n1", 2)
     lease = granted(pool.acquire("a"))
-    unheard_for(pool, "n1", 31)
+    unheard_for(pool, "n1", 11)
 
     assert pool.acquire("b") is None
     assert [state.state for state in pool.gpus()] == ["leased", "silent"]
     assert (pool.size(), pool.largest_node()) == (0, 0)
 
     # Its leases go on, and it is back when it speaks again.
-    assert pool.renew(lease.id)
+    assert pool.renew(lease) == HELD
     publish(pool, "n1", 2)
     assert granted(pool.acquire("b")).gpus == ("n1-1",)
 
@@ -367,30 +369,63 @@ def test_a_wide_request_is_not_starved_by_narrow_ones(pool: GpuPool) -> None:
     assert granted(pool.acquire("1-wide", gpus=2)).gpus == ("n1-0", "n1-1")
 
 
-def test_a_wide_request_reserves_the_node_where_it_needs_fewest(pool: GpuPool) -> None:
+def test_a_wide_request_reserves_the_node_that_will_be_free_soonest(pool: GpuPool) -> None:
     publish(pool, "n1", 3)
     publish(pool, "n2", 3)
-    # One GPU of n2 is left, none of n1.
-    granted(pool.acquire("a", gpus=3))
-    granted(pool.acquire("b", gpus=2))
+    # One GPU of n2 is left, two of n1: but what runs on n1 ends long after.
+    granted(pool.acquire("a", gpus=2, expected=50))
+    granted(pool.acquire("b", gpus=3, expected=900))
+    assert [lease.node for lease in pool.leases()] == ["n1", "n2"]
+    pool.publish("n2", [gpu(index, "n2") for index in range(4)])  # One more, and it is free
     assert pool.acquire("1-wide", gpus=3) is None
 
-    publish(pool, "n0", 2)  # too small for it
+    # Kept is what is free on n1 alone
+    assert granted(pool.acquire("2-x")).gpus == ("n2-3",)
+    assert pool.acquire("3-y") is None
 
-    leases = [pool.acquire("2-x"), pool.acquire("3-y"), pool.acquire("4-z")]
-    assert [lease and lease.gpus for lease in leases] == [("n0-0",), ("n0-1",), None]
+
+def test_a_reservation_stays_on_its_node(pool: GpuPool) -> None:
+    publish(pool, "n1", 2)
+    publish(pool, "n2", 2)
+    first = granted(pool.acquire("a", expected=50))
+    others = [granted(pool.acquire(name, expected=900)) for name in "bcd"]
+    on_n2 = [lease for lease in others if lease.node == "n2"]
+    assert first.node == "n1" and len(on_n2) == 2
+    assert pool.acquire("1-wide", gpus=2) is None
+
+    # Something is free on the other node first: a younger one may have it, for n1 is reserved
+    pool.release(on_n2[0].id)
+    assert granted(pool.acquire("2-narrow")).node == "n2"
+    pool.release(first.id)
+    assert pool.acquire("3-narrow") is None
+
+
+def test_a_wide_request_takes_any_node_that_is_free_for_it(pool: GpuPool) -> None:
+    publish(pool, "n1", 2)
+    publish(pool, "n2", 2)
+    leases = [
+        granted(pool.acquire(name, expected=seconds))
+        for name, seconds in (("a", 50), ("b", 50), ("c", 900), ("d", 900))
+    ]
+    assert pool.acquire("1-wide", gpus=2) is None
+    for lease in leases:
+        if lease.node == "n2":
+            pool.release(lease.id)
+
+    assert granted(pool.acquire("1-wide", gpus=2)).node == "n2"
 
 
 def test_what_an_earlier_request_does_not_need_is_granted(pool: GpuPool) -> None:
     publish(pool, "n1", 4)
     lease = granted(pool.acquire("a", gpus=4))
     assert pool.acquire("1-early", gpus=2) is None
+    assert pool.acquire("2-late", gpus=2) is None
+    assert pool.acquire("3-later") is None
     pool.release(lease.id)
 
-    # The early one has not asked again yet: its two are kept, the other two are not.
+    assert granted(pool.acquire("1-early", gpus=2)).gpus == ("n1-0", "n1-1")
     assert granted(pool.acquire("2-late", gpus=2)).gpus == ("n1-2", "n1-3")
     assert pool.acquire("3-later") is None
-    assert granted(pool.acquire("1-early", gpus=2)).gpus == ("n1-0", "n1-1")
 
 
 def test_a_request_that_fits_no_node_blocks_nobody(pool: GpuPool) -> None:
@@ -486,14 +521,13 @@ def test_a_request_that_is_not_repeated_loses_its_place(pool: GpuPool) -> None:
     publish(pool, "n1", 2)
     granted(pool.acquire("a"))
     assert pool.acquire("1-wide", gpus=2) is None
-    key = f"{pool.prefix}:waiting"
-    request = json.loads(str(pool.redis.hget(key, "1-wide")))
-    request["seen"] -= 61_000  # as if it was that long ago
-    pool.redis.hset(key, "1-wide", json.dumps(request))
+    due = f"{pool.prefix}:due"
+    assert pool.redis.zscore(due, "request 1-wide") is not None
+    pool.redis.zincrby(due, -61_000, "request 1-wide")  # as if it was that long ago
 
     assert pool.waiting() == []
     assert pool.acquire("2-narrow")
-    assert pool.redis.hlen(key) == 0
+    assert pool.redis.hlen(f"{pool.prefix}:waiting") == 0
 
 
 # What the shell prints
@@ -513,9 +547,18 @@ def test_a_gpu_says_who_has_it(pool: GpuPool) -> None:
             "memory_free_mb": 2048,
             "utilization": 0.25,
             "cores": (0, 1),
+            "numa_cores": (),
+            "numa_node": None,
+            "temperature_c": None,
+            "power_w": None,
+            "links": (),
+            "parent": "",
+            "fault": "",
             "state": "leased",
             "lease_id": lease.id,
             "holder": "a",
+            "why": "",
+            "until": None,
         }
     ]
 
@@ -575,7 +618,7 @@ def test_racing_processes_never_share_a_gpu_nor_exceed_the_limit(
     assert {problems.get(timeout=10) for _ in processes} == {""}
     assert problems.empty()
     # Twelve holders, fifteen leases each, all given back.
-    assert granted(pool.acquire("last")).token == 12 * 15 + 1
+    assert granted(pool.acquire("last")).token % 10_000 == 12 * 15 + 1
     assert pool.waiting() == []
 
 
@@ -589,7 +632,8 @@ def test_a_script_that_redis_forgot_is_sent_again(pool: GpuPool) -> None:
 def test_tokens_only_grow_also_when_redis_is_killed(folder: Path) -> None:
     tokens = []
     with running_redis(folder) as server, connect(server.url) as client:
-        pool = GpuPool(client)
+        pool = GpuPool(client, loses_nothing=True)
+        pool.initialise()
         for _ in range(3):
             publish(pool, "n1", 1)
             for holder in "ab":
@@ -603,7 +647,7 @@ def test_tokens_only_grow_also_when_redis_is_killed(folder: Path) -> None:
             server.start()
 
             # Who had a GPU has it still.
-            assert pool.lease(kept.id) == kept
+            assert pool.find(kept.id) == kept
             assert pool.release(kept.id)
 
     assert tokens == sorted(set(tokens))
@@ -612,7 +656,8 @@ def test_tokens_only_grow_also_when_redis_is_killed(folder: Path) -> None:
 
 def test_a_holder_keeps_its_lease_through_a_short_outage(folder: Path) -> None:
     with running_redis(folder) as server, connect(server.url) as client:
-        pool = GpuPool(client, ttl=6)
+        pool = GpuPool(client, ttl=6, loses_nothing=True)
+        pool.initialise()
         publish(pool, "n1", 1)
         lease = granted(pool.acquire("a"))
 
@@ -623,7 +668,7 @@ def test_a_holder_keeps_its_lease_through_a_short_outage(folder: Path) -> None:
             assert not alive.wait(2.5)  # longer than from one renewal to the next
             server.start()
             before = pool.time()
-            until(lambda: granted(pool.lease(lease.id)).ends_at > before + 5)
+            until(lambda: granted(pool.find(lease.id)).ends_at > before + 5)
             assert not alive.lost
 
 
@@ -641,6 +686,7 @@ def test_a_holder_learns_that_its_lease_was_ended_elsewhere(pool: GpuPool) -> No
 def test_a_holder_learns_that_redis_was_away_for_too_long(folder: Path) -> None:
     with running_redis(folder) as server, connect(server.url) as client:
         pool = GpuPool(client, ttl=2)
+        pool.initialise()
         publish(pool, "n1", 1)
         lease = granted(pool.acquire("a"))
 

@@ -72,9 +72,12 @@ class Command(ShellCommand):
     def start_everything(self, host: str, port: int) -> None:
         call_command("migrate", verbosity=0, interactive=False)
         if settings.EMBEDDED_REDIS:
+            is_new = embedded_redis.is_new(settings.REDIS_SOCKET)
             server = embedded_redis.command(settings.REDIS_SOCKET, settings.REDIS_PASSWORD)
             self.start("redis", server)
         self.until("Redis", redis_answers)
+        if settings.EMBEDDED_REDIS and is_new:
+            gpu_pool().initialise()
         manage = [settings.PYTHON, str(settings.BASE_DIR / "manage.py")]
         celery = [settings.PYTHON, "-m", "celery", "-A", "autotuner_site"]
         self.start("control", celery_worker("control", "control", 2))

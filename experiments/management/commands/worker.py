@@ -7,13 +7,15 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError
+from django.db import DatabaseError, connection
 
-from experiments import jobs
+from experiments import dispatch, jobs
 from experiments.errors import BadInput
-from experiments.pool import gpu_pool
+from experiments.pool import gpu_pool, inventory
+from experiments.processes import resident_mb
 from experiments.services import Service, ServiceFailed, celery_worker
 from experiments.shell import ShellCommand
-from gpupool import NoDriver, PoolUnreachable, open_inventory
+from gpupool import NoDriver, PoolUnreachable, host_memory_mb
 
 log = logging.getLogger("experiments.worker")
 
@@ -31,29 +33,44 @@ class Command(ShellCommand):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         try:
-            inventory = open_inventory(settings.GPUPOOL_INVENTORY, settings.NODE)
-            gpus = inventory.gpus()
+            gpus = inventory().gpus()
         except (ValueError, NoDriver) as error:
             raise BadInput("GPUPOOL_INVENTORY", str(error)) from error
         pool = gpu_pool()
-        pool.publish(settings.NODE, gpus)
+        pool.publish(settings.NODE, gpus, host_memory_mb(0))
         # Experiments spend their time in child processes: one worker process for each GPU.
         queue = jobs.queue_of(settings.NODE)
         service = Service("experiments", celery_worker("node", queue, max(1, len(gpus))))
         service.start()
+        listener = threading.Thread(target=take_grants, args=(stop,), daemon=True)
+        listener.start()
         self.stdout.write(f"node {settings.NODE}: {len(gpus)} GPUs in the pool")
         try:
             while not stop.wait(PUBLISH_EVERY):
                 service.keep_running()
                 try:
-                    pool.publish(settings.NODE, inventory.gpus())
+                    ours = resident_mb(service.descendants())
+                    pool.publish(settings.NODE, inventory().gpus(), host_memory_mb(ours))
                 except (PoolUnreachable, NoDriver) as error:
                     log.warning("The pool was not told of this node's GPUs: %s", error)
         except ServiceFailed as error:
             raise CommandError(str(error)) from error
         finally:
+            stop.set()
             try:
                 pool.withdraw_node(settings.NODE)  # First: what is handed back goes elsewhere
             except PoolUnreachable as error:
                 log.warning("This node's GPUs are still in the pool: %s", error)
             service.stop()
+
+
+def take_grants(stop: threading.Event) -> None:
+    """Start what is granted on this node, as soon as it is; what is missed here, `heal` finds."""
+    for lease in gpu_pool().grants(dispatch.HOLDERS, stop, at_least_every=60.0):
+        if lease is None or lease.node != settings.NODE:
+            continue
+        try:
+            jobs.take(lease)
+        except (DatabaseError, PoolUnreachable) as error:
+            log.warning("Lease %s is left to be found: %s", lease.id, error)
+            connection.close()  # The next one connects anew

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from gpupool.scripts import LUA, connect
+from gpupool.scripts import KEYS, LUA, SHARED, connect, source
 
 
 @pytest.mark.parametrize(
@@ -26,18 +26,28 @@ def test_every_kind_of_url_is_understood_and_no_command_waits_for_ever(url, expe
     assert options["decode_responses"] is True
 
 
-@pytest.mark.parametrize("name", ["acquire", "finish", "publish", "renew"])
+VERBS = sorted(path.stem for path in LUA.glob("*.lua") if path.stem not in SHARED)
+
+
+@pytest.mark.parametrize("name", VERBS)
 def test_a_script_says_what_it_takes_and_returns(name):
     text = (LUA / f"{name}.lua").read_text()
     head = text.split("\n\n")[0]
 
     assert head.startswith("-- ")
-    assert re.search(r"^-- Returns ", head, re.MULTILINE)
-    for number in set(re.findall(r"KEYS\[(\d)\]", text)):
-        assert f"-- KEYS[{number}] " in head
+    assert bool(re.search(r"^return ", text, re.MULTILINE)) == ("\n-- Returns " in head)
     for number in set(re.findall(r"ARGV\[(\d)\]", text)):
         assert f"-- ARGV[{number}] " in head
 
 
-def test_every_script_has_its_head_checked():
-    assert {path.stem for path in LUA.glob("*.lua")} == {"acquire", "finish", "publish", "renew"}
+def test_every_key_of_the_scripts_has_its_name_in_their_order():
+    names = re.findall(
+        r"^local ([A-Z, ]+) = ((?:KEYS\[\d+\][, ]*)+)$", source("tick"), re.MULTILINE
+    )
+    named = {}
+    for left, right in names:
+        for name, number in zip(left.split(", "), re.findall(r"\d+", right), strict=True):
+            named[int(number)] = name.lower()
+
+    assert [named[number] for number in sorted(named)] == list(KEYS)
+    assert len(named) == len(KEYS)

@@ -1,0 +1,12 @@
+-- Grant nothing more on a node; the leases on it go on. Or again, as soon as it is published.
+--
+-- ARGV[3]  node
+-- ARGV[4]  why, or '' to end it
+
+if ARGV[4] == '' then
+  call('HDEL', DRAINING, ARGV[3])
+else
+  call('HSET', DRAINING, ARGV[3], ARGV[4])
+  close(ARGV[3])
+end
+schedule()

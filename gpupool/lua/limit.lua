@@ -1,0 +1,9 @@
+-- Change how many leases a group may have at once. Who has one keeps it.
+--
+-- ARGV[3]  group
+-- ARGV[4]  the limit, 0 for none
+
+local group = group_of(ARGV[3])
+group.limit = tonumber(ARGV[4])
+settle(group)
+schedule()
