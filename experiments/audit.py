@@ -1,5 +1,7 @@
 """Who did what: one row for each action of a person on the pool or on a running task."""
 
+import os
+import pwd
 from typing import Any
 
 from django.db import models
@@ -23,6 +25,11 @@ class AuditEntry(models.Model):
         ordering = ["-id"]
         verbose_name = "audit entry"
         verbose_name_plural = "audit entries"
+        # Here, because the pool has no rows
+        permissions = [
+            ("view_pool", "Can view the GPU pool"),
+            ("operate_pool", "Can quarantine GPUs, drain nodes and release leases"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.actor}: {self.action} {self.target}"
@@ -31,3 +38,12 @@ class AuditEntry(models.Model):
 def record(actor: str, action: Action, target: Any, detail: str = "") -> AuditEntry:
     """Write down that `actor` did this."""
     return AuditEntry.objects.create(actor=actor, action=action, target=str(target), detail=detail)
+
+
+def shell_actor() -> str:
+    """Who works at this shell: the system's own word, which no variable can change."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # A container's user need not have a name
+        name = str(os.getuid())
+    return f"shell:{name}"

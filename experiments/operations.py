@@ -1,45 +1,78 @@
-"""What an operator does to the pool and to a running task: each one action, and one audit entry."""
+"""What an operator does to the pool and to a running task: each one action, and one audit entry.
+
+The entry is written first and undone when the action fails: nothing is done without one.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from django.db import transaction
 
 from experiments import audit, planning
 from experiments.errors import BadInput, IllegalMove
+from experiments.figures import elapsed
 from experiments.models import TuningTask
 from experiments.pool import gpu_pool
-from experiments.states import Action
-from gpupool import GpuState, Lease, NodeState
+from experiments.states import Action, TaskStatus
+from gpupool import GpuState, Lease, NodeState, Snapshot
 
 LONGEST_WHY = 500
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+LONGEST = 365 * 86400  # seconds of a quarantine that ends by itself
+SAME = 5.0  # seconds between two ends of a quarantine that are one click
 
 
 def quarantine(actor: str, uuid: str, why: str, seconds: float | None = None) -> GpuState:
     """Keep a GPU from being granted, for so many seconds or (None) until it is returned.
 
-    What runs on it goes on. Raises BadInput for a GPU that is not in the pool.
+    What runs on it goes on. Said again in the same words it changes nothing. Raises BadInput for
+    a GPU that is not in the pool.
     """
     gpu = find_gpu(uuid)
     why = reason(why)
     if seconds is not None and seconds <= 0:
         raise BadInput("for", f"{seconds:g} s is not above 0")
-    gpu_pool().quarantine(gpu.uuid, f"{why} ({actor})", seconds)
+    if is_quarantined_so(gpu, f"{why} ({actor})", seconds):
+        return gpu
     limit = "until it is returned" if seconds is None else f"for {seconds:g} s"
-    audit.record(actor, Action.QUARANTINE, gpu.uuid, f"{why}; {limit}")
+    with transaction.atomic():
+        audit.record(actor, Action.QUARANTINE, gpu.uuid, f"{why}; {limit}")
+        gpu_pool().quarantine(gpu.uuid, f"{why} ({actor})", seconds)
     return gpu
+
+
+def is_quarantined_so(gpu: GpuState, why: str, seconds: float | None) -> bool:
+    """Whether somebody clicked twice."""
+    # A GPU of a drained node says why too, and is not quarantined by that
+    if gpu.why != why or find_node(gpu.node).why == why:
+        return False
+    if gpu.until is None or seconds is None:
+        return gpu.until is seconds
+    return abs(gpu.until - gpu_pool().time() - seconds) < SAME
 
 
 def restore(actor: str, uuid: str) -> GpuState:
     """End a GPU's quarantine. Raises BadInput for a GPU that has none."""
     gpu = find_gpu(uuid)
-    if not gpu_pool().restore(gpu.uuid):
-        raise BadInput("GPU", f"{gpu.uuid} is not quarantined")
-    audit.record(actor, Action.RETURN, gpu.uuid)
+    with transaction.atomic():
+        audit.record(actor, Action.RETURN, gpu.uuid)
+        if not gpu_pool().restore(gpu.uuid):
+            raise BadInput("GPU", f"{gpu.uuid} is not quarantined")
     return gpu
 
 
 def drain(actor: str, name: str, why: str) -> NodeState:
-    """Let a node finish what it has and take nothing new. Raises BadInput for an unknown node."""
+    """Let a node finish what it has and take nothing new. Raises BadInput for an unknown node.
+
+    Said again in the same words it changes nothing.
+    """
     node = find_node(name)
     why = reason(why)
-    gpu_pool().drain(node.name, f"{why} ({actor})")
-    audit.record(actor, Action.DRAIN, node.name, why)
+    if node.why == f"{why} ({actor})":
+        return node
+    with transaction.atomic():
+        audit.record(actor, Action.DRAIN, node.name, why)
+        gpu_pool().drain(node.name, f"{why} ({actor})")
     return node
 
 
@@ -48,39 +81,72 @@ def undrain(actor: str, name: str) -> NodeState:
     node = find_node(name)
     if not node.why:
         raise BadInput("NODE", f"{name} is not drained")
-    gpu_pool().undrain(node.name)
-    audit.record(actor, Action.UNDRAIN, node.name)
+    with transaction.atomic():
+        audit.record(actor, Action.UNDRAIN, node.name)
+        gpu_pool().undrain(node.name)
     return node
 
 
 def release(actor: str, lease_id: str) -> Lease:
     """Take a lease away: its holder is told, stops, and gives the GPUs back.
 
-    Raises BadInput when there is no such lease.
+    Raises BadInput when there is no such lease, or it was taken away already.
     """
-    lease = next((one for one in gpu_pool().leases() if one.id == lease_id), None)
-    if lease is None or not gpu_pool().revoke(lease_id, actor):
-        raise BadInput("LEASE", f"there is no lease {lease_id!r}; `manage.py gpus` lists them")
-    audit.record(actor, Action.RELEASE, lease_id, f"{lease.holder} on {', '.join(lease.gpus)}")
+    lease = find_lease(lease_id)
+    if lease.revoked:
+        raise BadInput("LEASE", f"{lease.id} was already taken away by {lease.revoked}")
+    with transaction.atomic():
+        detail = f"{lease.holder} on {', '.join(lease.gpus)}"
+        audit.record(actor, Action.RELEASE, lease.id, detail)
+        if not gpu_pool().revoke(lease.id, actor):
+            raise BadInput("LEASE", f"{lease.id} has just ended by itself")
     return lease
 
 
 def set_max_parallel(actor: str, task: TuningTask, most: int) -> None:
-    """Change how many experiments of a task may run at once, also while they do.
+    """Change how many experiments of a task may run at once, while they do.
 
     The caller rings `jobs.advance_task`. Raises BadInput for a number that is not allowed here, or
-    a task that has ended.
+    a task that does not run.
     """
-    limit = planning.parallel_limit(planning.pool_now())
-    if not 1 <= most <= limit:
-        raise BadInput("max_parallel_experiments", f"{most} is not within 1 and {limit}")
+    check_max_parallel(task, most)
     before = task.max_parallel_experiments
+    if most == before:
+        return
     try:
-        task.set_max_parallel(most)
+        with transaction.atomic():
+            audit.record(actor, Action.LIMIT, task.name, f"{before} → {most} experiments at once")
+            task.set_max_parallel(most)
+            gpu_pool().set_limit(task.group, most)
     except IllegalMove as error:
         raise BadInput("ID", str(error)) from error
-    gpu_pool().set_limit(task.group, most)
-    audit.record(actor, Action.LIMIT, task.name, f"{before} → {most} experiments at once")
+
+
+def check_max_parallel(task: TuningTask, most: int) -> None:
+    """Raise BadInput when this task may not run so many experiments at once here and now."""
+    if task.status == TaskStatus.PENDING:
+        raise BadInput("ID", f"{task.name} is not started; its task file says how many")
+    if most < 1:
+        raise BadInput("max_parallel_experiments", f"{most} is not 1 or more")
+    pool = planning.pool_now()
+    if most > planning.parallel_limit(pool):
+        optimization = task.file.optimization.model_copy(update={"max_parallel_experiments": most})
+        # It raises, and says where the limit is from
+        planning.check(task.file.model_copy(update={"optimization": optimization}), pool)
+
+
+def next_state(pool: Snapshot, gpu: GpuState) -> str:
+    """What a leased GPU is when its lease ends, if nobody gets it then; else nothing."""
+    if gpu.state != "leased" or not gpu.why:
+        return ""
+    if gpu.fault:
+        return "faulty"
+    # Both a quarantine and its node's drain say why; the quarantine's word counts
+    drained = any(node.name == gpu.node and node.why == gpu.why for node in pool.nodes)
+    return "draining" if drained else "quarantined"
+
+
+# ── what people write ───────────────────────────────────────────────────────────────────────
 
 
 def find_gpu(text: str) -> GpuState:
@@ -102,6 +168,17 @@ def find_node(name: str) -> NodeState:
     raise BadInput("NODE", f"there is no node {name!r}; `manage.py gpus` lists them")
 
 
+def find_lease(text: str) -> Lease:
+    """The lease with this id, or the only one whose id begins so."""
+    leases = gpu_pool().leases()
+    found = [lease for lease in leases if lease.id == text]
+    found = found or [lease for lease in leases if text and lease.id.startswith(text)]
+    if len(found) == 1:
+        return found[0]
+    problem = "there is no lease" if not found else f"{len(found)} leases begin with"
+    raise BadInput("LEASE", f"{problem} {text!r}; `manage.py gpus` lists them")
+
+
 def reason(text: str) -> str:
     """Why, in the words of a person. Raises BadInput for none, and for a whole story."""
     text = " ".join(text.split())
@@ -110,3 +187,32 @@ def reason(text: str) -> str:
     if len(text) > LONGEST_WHY:
         raise BadInput("why", f"{len(text)} characters are more than {LONGEST_WHY}")
     return text
+
+
+def duration(text: str) -> float | None:
+    """`90s`, `10m`, `2h`, `1d` or a number of seconds, in seconds; None for nothing said."""
+    text = text.strip()
+    if not text:
+        return None
+    match = re.fullmatch(r"(\d{1,9})\s*([smhd]?)", text, re.ASCII)
+    if not match:
+        raise BadInput("for", f"{text!r} is not a time such as 90s, 10m, 2h or 1d")
+    seconds = int(match[1]) * UNITS[match[2] or "s"]
+    if not 0 < seconds <= LONGEST:
+        raise BadInput("for", f"{text} is not above 0 and at most {LONGEST // 86400}d")
+    return float(seconds)
+
+
+def span(seconds: float) -> str:
+    """A time for people, as `elapsed` writes it."""
+    then = datetime(2000, 1, 1, tzinfo=UTC)
+    return elapsed(then, None, then + timedelta(seconds=max(0.0, seconds)))
+
+
+def shortened(text: str) -> str:
+    """The beginning of a UUID or a lease's id, by which commands find it too.
+
+    What is not random, such as the name of a CPU slot, stays as it is.
+    """
+    is_random = text.startswith(("GPU-", "MIG-")) or re.fullmatch("[0-9a-f]{40}", text)
+    return text[:12] if is_random else text

@@ -1,40 +1,201 @@
-"""Show who holds which GPU, and who waits."""
+"""Show the pool, and do what an operator does to it."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NoReturn
 
-from django.core.management.base import CommandParser
-from rich.table import Table
+from django.core.management.base import CommandError, CommandParser
 
+from experiments import audit, operations
+from experiments.operations import span
 from experiments.pool import gpu_pool
 from experiments.shell import ShellCommand
+from gpupool import GpuState, Snapshot
+
+GPU = "a UUID, a unique beginning of one, or NODE/INDEX"
+Row = tuple[str, ...]
+WHY = "a few words for the others, and for the audit"
 
 
 class Command(ShellCommand):
-    help = "Show the GPUs of the pool: who holds what, and who waits."
+    help = (
+        "Show the pool: its nodes and GPUs, who holds what, and who waits. With a verb: "
+        "quarantine or return a GPU, drain or undrain a node, release a lease. "
+        "docs/operators.md says what each does."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="print one JSON document")
+        # Not required: without a verb the pool is shown
+        verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+
+        quarantine = verbs.add_parser("quarantine", help="grant a GPU to nobody")
+        quarantine.add_argument("gpu", metavar="GPU", help=GPU)
+        quarantine.add_argument("--why", required=True, metavar="TEXT", help=WHY)
+        quarantine.add_argument(
+            "--for",
+            default="",
+            metavar="TIME",
+            help="90s, 10m, 2h or 1d; without it until `gpus return`",
+        )
+        restore = verbs.add_parser("return", help="end a GPU's quarantine")
+        restore.add_argument("gpu", metavar="GPU", help=GPU)
+        drain = verbs.add_parser("drain", help="let a node finish, and take nothing new")
+        drain.add_argument("node", metavar="NODE", help="its name in the pool")
+        drain.add_argument("--why", required=True, metavar="TEXT", help=WHY)
+        undrain = verbs.add_parser("undrain", help="let a drained node take experiments again")
+        undrain.add_argument("node", metavar="NODE", help="its name in the pool")
+        release = verbs.add_parser(
+            "release", help="take a lease away: its holder is told, and its engine stopped"
+        )
+        release.add_argument("lease", metavar="LEASE", help="a lease's id, or its unique beginning")
+        for one in (parser, *verbs.choices.values()):
+            say_errors_in_one_line(one)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        pool = gpu_pool()
-        gpus, leases, waiting = pool.gpus(), pool.leases(), pool.waiting()
-        if options["json"]:
-            return self.print_json(
-                {
-                    "gpus": [asdict(gpu) for gpu in gpus],
-                    "leases": [asdict(lease) for lease in leases],
-                    "waiting": [asdict(request) for request in waiting],
-                }
+        if options["verb"]:
+            return self.stdout.write(VERBS[options["verb"]](audit.shell_actor(), options))
+        pool = gpu_pool().snapshot()
+        return self.print_json(document(pool)) if options["json"] else self.show(pool)
+
+    def show(self, pool: Snapshot) -> None:
+        """The pool for people."""
+        if pool.opens_in:
+            self.stdout.write(
+                f"the pool opens in {pool.opens_in:.0f} s: until then holders say again what they "
+                "hold, and nothing is granted"
             )
-        if not gpus:
+        if not pool.gpus:
             self.stdout.write("no GPUs in the pool; `manage.py worker` puts a host's GPUs in")
-        table = Table("node", "index", "name", "memory free / total, MiB", "state", "holder")
-        for gpu in gpus:
-            memory = f"{gpu.memory_free_mb} / {gpu.memory_total_mb}"
-            table.add_row(gpu.node, str(gpu.index), gpu.name, memory, gpu.state, gpu.holder or "")
-        if gpus:
-            self.print_table(table)
-        for request in waiting:
-            self.stdout.write(f"waiting: {request.holder} for {request.gpus} GPUs")
-        return None
+        for rows in (nodes(pool), gpus(pool), leases(pool), waiting(pool)):
+            self.stdout.write(aligned(*rows), ending="")
+
+
+# ── the verbs ───────────────────────────────────────────────────────────────────────────────
+
+
+def quarantine(actor: str, options: dict[str, Any]) -> str:
+    seconds = operations.duration(options["for"])
+    gpu = operations.quarantine(actor, options["gpu"], options["why"], seconds)
+    limit = "until it is returned" if seconds is None else f"for {span(seconds)}"
+    return f"{place(gpu)} is quarantined {limit}{goes_on(gpu)}"
+
+
+def restore(actor: str, options: dict[str, Any]) -> str:
+    return f"{place(operations.restore(actor, options['gpu']))} is returned"
+
+
+def drain(actor: str, options: dict[str, Any]) -> str:
+    node = operations.drain(actor, options["node"], options["why"])
+    return f"{node.name} takes nothing new; {node.leased} of its GPUs are leased, and go on"
+
+
+def undrain(actor: str, options: dict[str, Any]) -> str:
+    return f"{operations.undrain(actor, options['node']).name} takes experiments again"
+
+
+def release(actor: str, options: dict[str, Any]) -> str:
+    lease = operations.release(actor, options["lease"])
+    return f"{lease.holder} is told to stop; {len(lease.gpus)} GPUs of {lease.node} are then free"
+
+
+VERBS: dict[str, Callable[[str, dict[str, Any]], str]] = {
+    "quarantine": quarantine,
+    "return": restore,
+    "drain": drain,
+    "undrain": undrain,
+    "release": release,
+}
+
+
+def place(gpu: GpuState) -> str:
+    return f"{gpu.node}/{gpu.index} ({gpu.uuid})"
+
+
+def goes_on(gpu: GpuState) -> str:
+    return f"; {gpu.holder} goes on there" if gpu.holder else ""
+
+
+def say_errors_in_one_line(parser: CommandParser) -> None:
+    def error(message: str) -> NoReturn:
+        if parser.called_from_command_line:
+            parser.exit(2, f"{message}; see {parser.prog} --help\n")
+        raise CommandError(message, returncode=2)
+
+    parser.error = error  # type: ignore[method-assign]
+
+
+# ── the tables ──────────────────────────────────────────────────────────────────────────────
+
+
+def document(pool: Snapshot) -> dict[str, Any]:
+    """The pool for programs. Times are seconds of Redis's clock, which says `now`."""
+    return {
+        "now": pool.now,
+        "opens_in": pool.opens_in,
+        "nodes": [asdict(node) for node in pool.nodes],
+        "gpus": [asdict(gpu) for gpu in pool.gpus],
+        "leases": [asdict(lease) for lease in pool.leases],
+        "waiting": [asdict(request) for request in pool.waiting],
+    }
+
+
+def aligned(*rows: Row) -> str:
+    """Rows below their titles; nothing at all when there are only titles."""
+    if len(rows) == 1:
+        return ""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("   ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join([*lines, "", ""])
+
+
+def nodes(pool: Snapshot) -> Iterator[Row]:
+    yield "NODE", "STATE", "HEARD", "LEASED", "HOST MiB RESERVED", "WHY"
+    for node in pool.nodes:
+        memory = f"{node.host_memory_reserved_mb} / {node.host_memory_mb or '?'}"
+        heard = f"{span(pool.now - node.heard_at)} ago"
+        yield node.name, node.state, heard, f"{node.leased} / {node.gpus}", memory, node.why
+
+
+def gpus(pool: Snapshot) -> Iterator[Row]:
+    yield "GPU", "UUID", "NAME", "MiB FREE", "USE", "STATE", "HOLDER, OR WHY"
+    for gpu in pool.gpus:
+        until = "" if gpu.until is None else f", {span(gpu.until - pool.now)} left"
+        after = operations.next_state(pool, gpu)
+        yield (
+            f"{gpu.node}/{gpu.index}",
+            operations.shortened(gpu.uuid),
+            gpu.name,
+            f"{gpu.memory_free_mb} / {gpu.memory_total_mb}",
+            f"{gpu.utilization:.0%}",
+            f"{gpu.state}, then {after}" if after else gpu.state,
+            "; ".join(text for text in (gpu.holder or "", f"{gpu.why}{until}") if text),
+        )
+
+
+def leases(pool: Snapshot) -> Iterator[Row]:
+    yield "LEASE", "HOLDER", "GPUS", "HELD", "LEFT", "TAKEN AWAY BY"
+    names = {gpu.uuid: f"{gpu.node}/{gpu.index}" for gpu in pool.gpus}
+    for lease in pool.leases:
+        yield (
+            operations.shortened(lease.id),
+            lease.holder,
+            ", ".join(names.get(uuid, uuid) for uuid in lease.gpus),
+            span(pool.now - lease.granted_at),
+            span(lease.ends_at - pool.now),
+            lease.revoked,
+        )
+
+
+def waiting(pool: Snapshot) -> Iterator[Row]:
+    yield "TURN", "WAITS", "GPUS", "MiB OF EACH", "HOST MiB", "PRIORITY", "FOR"
+    for turn, one in enumerate(pool.waiting, start=1):
+        yield (
+            str(turn),
+            one.holder,
+            str(one.gpus),
+            str(one.min_memory_mb or "any"),
+            str(one.min_host_memory_mb or "any"),
+            str(one.priority),
+            span(pool.now - one.since),
+        )
