@@ -8,6 +8,8 @@ from threading import Event
 import redis
 from redis.exceptions import RedisError
 
+CONFIRMED_WITHIN = 3.0  # seconds
+
 
 class Notices:
     """Listens on one channel, or on all that match a pattern, from the first wait to `close`.
@@ -33,6 +35,7 @@ class Notices:
             subscribe(self._channel)
             # After the first: a new connection begins with what it may have missed
             self._pubsub.connection.register_connect_callback(self._reconnected)
+            self._pubsub.get_message(timeout=CONFIRMED_WITHIN)
 
     def wait(self, timeout: float) -> str | None:
         """What was said, "" when something may have been missed, None after `timeout` seconds.

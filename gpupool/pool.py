@@ -47,7 +47,7 @@ class GpuPool:
         self.ttl = ttl
         self.prefix = prefix
         self.loses_nothing = loses_nothing
-        self._keys = [f"{prefix}:{name}" for name in KEYS]
+        self._keys = [f"{prefix}:{name}".encode() for name in KEYS]  # Once, and not at each call
         self._first = [_ms(ttl), "" if loses_nothing else "1"]
         self._scripts: dict[str, Any] = {}
 

@@ -76,6 +76,7 @@ class LeaseRequest:
         self._request = request
         self._notices = pool.notices(self.holder)
         self._given_up = threading.Event()
+        self._entered = threading.Event()  # Or failed to
         self._held: HeldLease | None = None
         self._keep_alive: KeepAlive | None = None
         self._task: _LostTask | None = None
@@ -130,6 +131,8 @@ class LeaseRequest:
                 if isinstance(answer, Lease):
                     return answer
                 since = answer
+                if self._given_up.is_set():  # It may have been rung before we listened
+                    break
                 if text := self._notices.wait(max(0.0, min(left, REPEAT_EVERY))):
                     return self._pool_lease(text)
             except RedisError:
@@ -153,16 +156,26 @@ class LeaseRequest:
 
     async def __aenter__(self) -> HeldLease:
         self._task = task = _LostTask()
-        entering = _in_thread(lambda: self._enter(task.tell))
         try:
-            return await asyncio.shield(entering)
+            return await asyncio.shield(_in_thread(lambda: self._enter_for(task)))
         except asyncio.CancelledError:
             self._given_up.set()
-            self._notices.ring()
-            with suppress(LeaseTimeout, RedisError):
-                await entering
-                await _in_thread(self._give_back)  # It was granted at the same moment
+            # Goes on also when this task is cancelled once more
+            await asyncio.shield(_in_thread(self._give_up))
             raise
+
+    def _enter_for(self, task: "_LostTask") -> HeldLease:
+        try:
+            return self._enter(task.tell)
+        finally:
+            self._entered.set()
+
+    def _give_up(self) -> None:
+        """Leave the queue; give back what was granted at the same moment."""
+        self._notices.ring()
+        self._entered.wait()
+        if self._held:
+            self._give_back()
 
     async def __aexit__(
         self,

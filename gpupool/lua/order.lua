@@ -8,330 +8,376 @@
 -- shape by shape, always the oldest head of all, until nothing is left to give. The work depends on
 -- how many nodes and shapes there are, not on how many wait.
 
-local function in_band(gpus)
-  local low, high = math.huge, 0
-  for _, gpu in ipairs(gpus) do
-    low, high = math.min(low, gpu.free), math.max(high, gpu.free)
-  end
-  return low * 10 >= high * 8
-end
+local function policy() -- All of it in one, for most scripts end without a look at it
 
--- Of GPUs in the order of their score: one of the best, whose island has the fewest left.
-local function best_one(gpus)
-  local left = {}
-  for _, gpu in ipairs(gpus) do
-    left[gpu.island] = (left[gpu.island] or 0) + 1
-  end
-  local chosen
-  for _, gpu in ipairs(gpus) do
-    if gpu.score < gpus[1].score then
-      break
+  local function in_band(gpus)
+    local low, high = math.huge, 0
+    for _, gpu in ipairs(gpus) do
+      low, high = math.min(low, gpu.free), math.max(high, gpu.free)
     end
-    if not chosen or left[gpu.island] < left[chosen.island] then
-      chosen = gpu
-    end
+    return low * 10 >= high * 8
   end
-  return {chosen}, 1
-end
 
--- `count` of the GPUs on the fewest islands: the smallest island that is large enough, else the
--- largest ones first. Second result: how many islands that are.
-local function neighbours(gpus, count)
-  local islands, by_name = {}, {}
-  for _, gpu in ipairs(gpus) do
-    local island = by_name[gpu.island]
-    if not island then
-      island = {gpus = {}, first = #islands}
-      by_name[gpu.island] = island
-      table.insert(islands, island)
+  -- Of GPUs in the order of their score: one of the best, whose island has the fewest left.
+  local function best_one(gpus)
+    local left = {}
+    for _, gpu in ipairs(gpus) do
+      left[gpu.island] = (left[gpu.island] or 0) + 1
     end
-    table.insert(island.gpus, gpu)
-  end
-  table.sort(islands, function(a, b)
-    local a_fits, b_fits = #a.gpus >= count, #b.gpus >= count
-    if a_fits ~= b_fits then
-      return a_fits
-    end
-    if #a.gpus ~= #b.gpus then
-      return (#a.gpus < #b.gpus) == a_fits
-    end
-    return a.first < b.first
-  end)
-  local chosen, used = {}, 0
-  for _, island in ipairs(islands) do
-    used = used + 1
-    for _, gpu in ipairs(island.gpus) do
-      table.insert(chosen, gpu)
-      if #chosen == count then
-        return chosen, used
+    local chosen
+    for _, gpu in ipairs(gpus) do
+      if gpu.score < gpus[1].score then
+        break
+      end
+      if not chosen or left[gpu.island] < left[chosen.island] then
+        chosen = gpu
       end
     end
+    return {chosen}, 1
   end
-end
 
--- The best of the GPUs for the request, whose free memory is within 20 % of each other; nil when
--- there are not enough. Also on how many islands they are, and their mean score in hundredths.
-local function choose(gpus, request)
-  local fitting = {}
-  for _, gpu in ipairs(gpus) do
-    if gpu.free >= request.min_memory_mb and (request.gpus == 1 or gpu.island >= 0) then
-      table.insert(fitting, gpu)
+  -- `count` of the GPUs on the fewest islands: the smallest island that is large enough, else the
+  -- largest ones first. Second result: how many islands that are.
+  local function neighbours(gpus, count)
+    local islands, by_name = {}, {}
+    for _, gpu in ipairs(gpus) do
+      local island = by_name[gpu.island]
+      if not island then
+        island = {gpus = {}, first = #islands}
+        by_name[gpu.island] = island
+        table.insert(islands, island)
+      end
+      table.insert(island.gpus, gpu)
     end
-  end
-  if #fitting < request.gpus then
-    return nil
-  end
-  if request.gpus == 1 then
-    local one, islands = best_one(fitting)
-    return one, islands, one[1].score
-  end
-  local bands = {fitting}
-  if not in_band(fitting) then
-    bands = {}
-    for _, largest in ipairs(fitting) do
-      local band = {}
-      for _, gpu in ipairs(fitting) do
-        if gpu.free <= largest.free and gpu.free * 10 >= largest.free * 8 then
-          table.insert(band, gpu)
+    table.sort(islands, function(a, b)
+      local a_fits, b_fits = #a.gpus >= count, #b.gpus >= count
+      if a_fits ~= b_fits then
+        return a_fits
+      end
+      if #a.gpus ~= #b.gpus then
+        return (#a.gpus < #b.gpus) == a_fits
+      end
+      return a.first < b.first
+    end)
+    local chosen, used = {}, 0
+    for _, island in ipairs(islands) do
+      used = used + 1
+      for _, gpu in ipairs(island.gpus) do
+        table.insert(chosen, gpu)
+        if #chosen == count then
+          return chosen, used
         end
       end
-      table.insert(bands, band)
     end
   end
-  local chosen, fewest, highest
-  for _, band in ipairs(bands) do
-    local set, islands = neighbours(band, request.gpus)
-    if set then
-      local sum = 0
-      for _, gpu in ipairs(set) do
-        sum = sum + gpu.score
-      end
-      local mean = math.floor(sum / #set + 0.5)
-      if not chosen or islands < fewest or (islands == fewest and mean > highest) then
-        chosen, fewest, highest = set, islands, mean
+
+  -- The best of the GPUs for the request, whose free memory is within 20 % of each other; nil when
+  -- there are not enough. Also on how many islands they are, and their mean score in hundredths.
+  local function choose(gpus, request)
+    local fitting = {}
+    for _, gpu in ipairs(gpus) do
+      if gpu.free >= request.min_memory_mb and (request.gpus == 1 or gpu.island >= 0) then
+        table.insert(fitting, gpu)
       end
     end
-  end
-  return chosen, fewest, highest
-end
-
--- Whether the GPU could serve the request if nobody used it.
-local function is_suitable(gpu, request)
-  return gpu.total >= request.min_memory_mb and (request.gpus == 1 or gpu.island >= 0)
-end
-
-local function host_memory_fits(node, request)
-  if request.min_host_memory_mb == 0 then
-    return true
-  end
-  local reserved = tonumber(call('HGET', HOST, node.name) or 0)
-  return not node.host_is_kept and reserved + request.min_host_memory_mb <= node.host
-end
-
--- The node, and its GPUs, that the request gets now: neighbours first, then the best score, then the
--- node where the fewest are left, so that whole nodes stay whole. Nil when there is none.
-local function place(request, open)
-  local node, gpus, fewest, highest
-  for _, candidate in ipairs(open) do
-    if #candidate.left >= request.gpus and host_memory_fits(candidate, request) then
-      local set, islands, score = choose(candidate.left, request)
-      local is_better = set and not node
-      if set and node then
-        is_better = islands < fewest or (islands == fewest and (
-          score > highest or (score == highest and #candidate.left < #node.left)))
-      end
-      if is_better then
-        node, gpus, fewest, highest = candidate, set, islands, score
+    if #fitting < request.gpus then
+      return nil
+    end
+    if request.gpus == 1 then
+      local one, islands = best_one(fitting)
+      return one, islands, one[1].score
+    end
+    local bands = {fitting}
+    if not in_band(fitting) then
+      bands = {}
+      for _, largest in ipairs(fitting) do
+        local band = {}
+        for _, gpu in ipairs(fitting) do
+          if gpu.free <= largest.free and gpu.free * 10 >= largest.free * 8 then
+            table.insert(band, gpu)
+          end
+        end
+        table.insert(bands, band)
       end
     end
-  end
-  return node, gpus
-end
-
--- When so many GPUs of the node will be free for the request, as far as anybody knows; nil when the
--- node is too small, even empty.
-local function free_at(node, request)
-  if request.min_host_memory_mb > node.host then
-    return nil
-  end
-  local times = {}
-  for _, gpu in ipairs(node.all) do
-    if is_suitable(gpu, request) then
-      table.insert(times, math.max(now, gpu.frees))
+    local chosen, fewest, highest
+    for _, band in ipairs(bands) do
+      local set, islands = neighbours(band, request.gpus)
+      if set then
+        local sum = 0
+        for _, gpu in ipairs(set) do
+          sum = sum + gpu.score
+        end
+        local mean = math.floor(sum / #set + 0.5)
+        if not chosen or islands < fewest or (islands == fewest and mean > highest) then
+          chosen, fewest, highest = set, islands, mean
+        end
+      end
     end
+    return chosen, fewest, highest
   end
-  table.sort(times)
-  return times[request.gpus]
-end
 
--- The node where the request waits: the one it has reserved, else the one that is free soonest, and
--- not reserved by somebody older. Nil when there is none: then it keeps nothing from the younger.
-local function reservation(request, taken)
-  local own = call('HGET', RESERVED, request.holder)
-  local node = own and not taken[own] and node_of(own)
-  if node and free_at(node, request) then
-    return node
+  -- Whether the GPU could serve the request if nobody used it.
+  local function is_suitable(gpu, request)
+    return gpu.total >= request.min_memory_mb and (request.gpus == 1 or gpu.island >= 0)
   end
-  local soonest, chosen
-  for _, name in ipairs(call('HKEYS', OFFERS)) do
-    if not taken[name] then
-      local candidate = node_of(name)
+
+  local function host_memory_fits(node, request)
+    if request.min_host_memory_mb == 0 then
+      return true
+    end
+    local reserved = tonumber(call('HGET', HOST, node.name) or 0)
+    return not node.host_is_kept and reserved + request.min_host_memory_mb <= node.host
+  end
+
+  -- The node, and its GPUs, that the request gets now: neighbours first, then the best score, then the
+  -- node where the fewest are left, so that whole nodes stay whole. Nil when there is none.
+  local function place(request, open)
+    local node, gpus, fewest, highest
+    for _, candidate in ipairs(open) do
+      if #candidate.left >= request.gpus and host_memory_fits(candidate, request) then
+        local set, islands, score = choose(candidate.left, request)
+        local is_better = set and not node
+        if set and node then
+          is_better = islands < fewest or (islands == fewest and (
+            score > highest or (score == highest and #candidate.left < #node.left)))
+        end
+        if is_better then
+          node, gpus, fewest, highest = candidate, set, islands, score
+        end
+      end
+    end
+    return node, gpus
+  end
+
+  -- When so many GPUs of the node will be free for the request, as far as anybody knows; nil when the
+  -- node is too small, even empty.
+  local function free_at(node, request)
+    if request.min_host_memory_mb > node.host then
+      return nil
+    end
+    local times = {}
+    for _, gpu in ipairs(node.all) do
+      if is_suitable(gpu, request) then
+        table.insert(times, math.max(now, gpu.frees))
+      end
+    end
+    table.sort(times)
+    return times[request.gpus]
+  end
+
+  -- The nodes that are large enough, with the time before which so many of their GPUs are not free: told
+  -- by what is held, without a look at each node.
+  local function earliest(request, taken)
+    local frees, found = {}, {}
+    local held = call('HVALS', HELD)
+    for _, entry in ipairs(held) do
+      local at, name = string.match(entry, '^%S+ (%d+) (.*)$')
+      frees[name] = frees[name] or {}
+      table.insert(frees[name], math.max(now, tonumber(at)))
+    end
+    local sizes = call('HGETALL', SIZES)
+    for i = 1, #sizes, 2 do
+      local name = sizes[i]
+      local size, largest = string.match(sizes[i + 1], '^(%d+) (%d+)$')
+      if not taken[name] and tonumber(size) >= request.gpus and tonumber(largest) >= request.min_memory_mb then
+        local times = frees[name] or {}
+        table.sort(times)
+        local missing = request.gpus - (tonumber(size) - #times)
+        table.insert(found, {name = name, at = missing > 0 and times[missing] or now})
+      end
+    end
+    table.sort(found, function(a, b)
+      if a.at ~= b.at then
+        return a.at < b.at
+      end
+      return a.name < b.name
+    end)
+    return found
+  end
+
+  -- The node where the request waits: the one it has reserved, else the one that is free soonest, and
+  -- not reserved by somebody older. Nil when there is none: then it keeps nothing from the younger.
+  local function reservation(request, taken)
+    local own = call('HGET', RESERVED, request.holder)
+    local node = own and not taken[own] and node_of(own)
+    if node and free_at(node, request) then
+      return node
+    end
+    local soonest, chosen
+    for _, bound in ipairs(earliest(request, taken)) do
+      if soonest and bound.at > soonest then
+        break
+      end
+      local candidate = node_of(bound.name)
       local at = free_at(candidate, request)
-      if at and (not soonest or at < soonest or (at == soonest and name < chosen.name)) then
+      if at and (not soonest or at < soonest or (at == soonest and bound.name < chosen.name)) then
         soonest, chosen = at, candidate
       end
     end
-  end
-  if chosen then
-    call('HSET', RESERVED, request.holder, chosen.name)
-  else
-    call('HDEL', RESERVED, request.holder)
-  end
-  return chosen
-end
-
--- Keep for the request what is free on its node. Where only host memory is missing, its GPUs are
--- enough; else all that it could use.
-local function keep(node, request)
-  local kept = {}
-  for _, gpu in ipairs(choose(node.left, request) or node.left) do
-    kept[gpu.uuid] = is_suitable(gpu, request)
-  end
-  local left = {}
-  for _, gpu in ipairs(node.left) do
-    if not kept[gpu.uuid] then
-      table.insert(left, gpu)
-    end
-  end
-  node.left = left
-  node.host_is_kept = node.host_is_kept or request.min_host_memory_mb > 0
-end
-
--- Write the lease down and say so. Returns {its text, the millisecond it ends}.
-local function grant(request, node, gpus)
-  table.sort(gpus, function(a, b) return a.index < b.index end)
-  local uuids, mine, left = {}, {}, {}
-  for i, gpu in ipairs(gpus) do
-    uuids[i] = gpu.uuid
-    mine[gpu.uuid] = true
-  end
-  for _, gpu in ipairs(node.left) do
-    if not mine[gpu.uuid] then
-      table.insert(left, gpu)
-    end
-  end
-  local token = call('HINCRBY', POOL, 'token', 1)
-  local lease = {
-    id = redis.sha1hex(token .. ' ' .. time[1] .. time[2] .. ' ' .. request.holder),
-    token = token,
-    holder = request.holder,
-    group = request.group,
-    node = node.name,
-    gpus = uuids,
-    granted_at = now / 1000,
-    since = request.since / 1000,
-    min_memory_mb = request.min_memory_mb,
-    min_host_memory_mb = request.min_host_memory_mb,
-    group_limit = request.group_limit,
-    priority = request.priority,
-    expected = request.expected,
-  }
-  local text = cjson.encode(lease)
-  if not dequeue(request.holder, 1) then
-    count_lease(request.group, 1)
-  end
-  record(lease, text)
-  -- What older requests have kept there stays kept
-  nodes[node.name] = node
-  node.left = left
-  return {text, string.format('%.0f', now + ttl)}
-end
-
-local function head_after(shape, last)
-  local found = call('ZRANGEBYLEX', QUEUE, last, '(' .. shape .. '\1', 'LIMIT', 0, 1)[1]
-  if not found then
-    return nil
-  end
-  local order, holder = string.match(found, '^[^%z]*%z([^%z]*)%z([^%z]*)$')
-  return {shape = shape, order = order, holder = holder, last = '(' .. found}
-end
-
-local function oldest(heads)
-  local first
-  for _, head in pairs(heads) do
-    if not first or head.order < first.order then
-      first = head
-    end
-  end
-  return first
-end
-
--- The nodes that have something left, by name.
-local function open_nodes()
-  local names, open = call('SMEMBERS', FREE), {}
-  table.sort(names)
-  for _, name in ipairs(names) do
-    local node = node_of(name)
-    if node and #node.left > 0 then
-      table.insert(open, node)
+    if chosen then
+      call('HSET', RESERVED, request.holder, chosen.name)
     else
-      call('SREM', FREE, name)
+      call('HDEL', RESERVED, request.holder)
     end
+    return chosen
   end
-  return open
-end
 
-local function without_the_full(open)
-  local left = {}
-  for _, node in ipairs(open) do
-    if #node.left > 0 then
-      table.insert(left, node)
+  -- Keep for the request what is free on its node. Where only host memory is missing, its GPUs are
+  -- enough; else all that it could use.
+  local function keep(node, request)
+    local kept = {}
+    for _, gpu in ipairs(choose(node.left, request) or node.left) do
+      kept[gpu.uuid] = is_suitable(gpu, request)
     end
+    local left = {}
+    for _, gpu in ipairs(node.left) do
+      if not kept[gpu.uuid] then
+        table.insert(left, gpu)
+      end
+    end
+    node.left = left
+    node.host_is_kept = node.host_is_kept or request.min_host_memory_mb > 0
   end
-  return left
-end
 
--- Serve the request, or let it keep what it waits for. Returns the node that is changed by it; nil
--- when it can do nothing, as then all others of its shape.
-local function serve(request, open, taken)
-  local node, gpus = place(request, open)
-  if node then
-    local lease = grant(request, node, gpus)
-    call('PUBLISH', CHANNEL .. 'granted:' .. request.holder, cjson.encode(lease))
+  -- Write the lease down and say so. Returns {its text, the millisecond it ends}.
+  local function grant(request, node, gpus, is_new_request)
+    table.sort(gpus, function(a, b) return a.index < b.index end)
+    local uuids, mine, left = {}, {}, {}
+    for i, gpu in ipairs(gpus) do
+      uuids[i] = gpu.uuid
+      mine[gpu.uuid] = true
+    end
+    for _, gpu in ipairs(node.left) do
+      if not mine[gpu.uuid] then
+        table.insert(left, gpu)
+      end
+    end
+    local token = call('HINCRBY', POOL, 'token', 1)
+    local lease = {
+      id = redis.sha1hex(token .. ' ' .. time[1] .. time[2] .. ' ' .. request.holder),
+      token = token,
+      holder = request.holder,
+      group = request.group,
+      node = node.name,
+      gpus = uuids,
+      granted_at = now / 1000,
+      since = request.since / 1000,
+      min_memory_mb = request.min_memory_mb,
+      min_host_memory_mb = request.min_host_memory_mb,
+      group_limit = request.group_limit,
+      priority = request.priority,
+      expected = request.expected,
+    }
+    local text = cjson.encode(lease)
+    if is_new_request or not dequeue(request.holder, 1) then
+      count_lease(request.group, 1)
+    end
+    record(lease, text)
+    -- What older requests have kept there stays kept
+    nodes[node.name] = node
+    node.left = left
+    return {text, string.format('%.0f', now + ttl)}
+  end
+
+  local function head_after(shape, last)
+    local found = call('ZRANGEBYLEX', QUEUE, last, '(' .. shape .. '\1', 'LIMIT', 0, 1)[1]
+    if not found then
+      return nil
+    end
+    local order, holder = string.match(found, '^[^%z]*%z([^%z]*)%z([^%z]*)$')
+    return {shape = shape, order = order, holder = holder, last = '(' .. found}
+  end
+
+  local function oldest(heads)
+    local first
+    for _, head in pairs(heads) do
+      if not first or head.order < first.order then
+        first = head
+      end
+    end
+    return first
+  end
+
+  -- The nodes that have something left, by name.
+  local function open_nodes()
+    local names, open = call('SMEMBERS', FREE), {}
+    table.sort(names)
+    for _, name in ipairs(names) do
+      local node = node_of(name)
+      if node and #node.left > 0 then
+        table.insert(open, node)
+      else
+        call('SREM', FREE, name)
+      end
+    end
+    return open
+  end
+
+  local function without_the_full(open)
+    local left = {}
+    for _, node in ipairs(open) do
+      if #node.left > 0 then
+        table.insert(left, node)
+      end
+    end
+    return left
+  end
+
+  -- Serve the request, or let it keep what it waits for. Returns the node that is changed by it; nil
+  -- when it can do nothing, as then all others of its shape.
+  local function serve(request, open, taken)
+    local node, gpus = place(request, open)
+    if node then
+      local lease = grant(request, node, gpus)
+      call('PUBLISH', CHANNEL .. 'granted:' .. request.holder, cjson.encode(lease))
+      return node
+    end
+    if request.gpus == 1 and request.min_host_memory_mb == 0 then
+      return nil -- Nothing fits; and one GPU is kept by taking it
+    end
+    node = reservation(request, taken)
+    if node then
+      taken[node.name] = true
+      keep(node, request)
+    end
     return node
   end
-  if request.gpus == 1 and request.min_host_memory_mb == 0 then
-    return nil -- Nothing fits; and one GPU is kept by taking it
+
+  -- Grant everything that can be granted now.
+  local function serve_all()
+    local open, heads, taken = open_nodes(), {}, {}
+    if #open == 0 then
+      return
+    end
+    for _, shape in ipairs(call('HKEYS', SHAPES)) do
+      heads[shape] = head_after(shape, '[' .. shape .. '\0')
+    end
+    local head = oldest(heads)
+    while head and #open > 0 do
+      local node = serve(request_of(head.holder), open, taken)
+      heads[head.shape] = node and head_after(head.shape, head.last)
+      if node and #node.left == 0 then
+        open = without_the_full(open)
+      end
+      head = oldest(heads)
+    end
   end
-  node = reservation(request, taken)
-  if node then
-    taken[node.name] = true
-    keep(node, request)
+
+  -- Grant a new request, if there are GPUs for it; else nil.
+  local function serve_one(request)
+    local node, gpus = place(request, open_nodes())
+    return node and grant(request, node, gpus, true)
   end
-  return node
+
+  return serve_all, serve_one
 end
 
 -- Grant everything that can be granted now.
 local function schedule()
-  local shapes = call('HKEYS', SHAPES)
-  if now < opens or #shapes == 0 then
-    return
-  end
-  local open, heads, taken = open_nodes(), {}, {}
-  if #open == 0 then
-    return
-  end
-  for _, shape in ipairs(shapes) do
-    heads[shape] = head_after(shape, '[' .. shape .. '\0')
-  end
-  local head = oldest(heads)
-  while head and #open > 0 do
-    local node = serve(request_of(head.holder), open, taken)
-    heads[head.shape] = node and head_after(head.shape, head.last)
-    if node and #node.left == 0 then
-      open = without_the_full(open)
-    end
-    head = oldest(heads)
+  if now >= opens and call('HLEN', SHAPES) > 0 then
+    local serve_all = policy()
+    serve_all()
   end
 end
 
@@ -345,6 +391,6 @@ local function grant_at_once(request)
       return nil
     end
   end
-  local node, gpus = place(request, open_nodes())
-  return node and grant(request, node, gpus)
+  local _, serve_one = policy()
+  return serve_one(request)
 end

@@ -3,7 +3,8 @@
 -- ARGV[3]  node
 -- ARGV[4]  JSON of what it has, for people
 -- ARGV[5]  what of it can be granted, as JSON: {host: MiB of memory, gpus: [[uuid, index, free MiB,
---          total MiB, score in hundredths, island], …]}
+--          total MiB, score in hundredths, island], …]}; kept with a
+--          seventh of each GPU in quarantine: the millisecond it ends, -1 if somebody has to end it
 
 -- While a GPU is leased, its readings are those of its holder. What counts for the next one is how it
 -- was before: else it would look full until the publication after its release.
@@ -31,13 +32,22 @@ if call('HEXISTS', DRAINING, name) == 0 then
   if old then
     as_before_their_leases(offer, cjson.decode(old))
   end
+  for _, gpu in ipairs(offer.gpus) do
+    local ill = call('HGET', QUARANTINE, gpu[1])
+    gpu[7] = ill and cjson.decode(ill)['until'] or nil
+  end
   table.sort(offer.gpus, function(a, b)
     if a[5] ~= b[5] then
       return a[5] > b[5]
     end
     return a[2] < b[2]
   end)
+  local largest = 0
+  for _, gpu in ipairs(offer.gpus) do
+    largest = math.max(largest, gpu[4])
+  end
   call('HSET', OFFERS, name, cjson.encode(offer))
+  call('HSET', SIZES, name, #offer.gpus .. ' ' .. largest)
   call('ZADD', DUE, now + SILENT_AFTER, 'node ' .. name)
   reopen(name)
 end

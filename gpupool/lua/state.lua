@@ -8,7 +8,7 @@
 local POOL, NODES, HEARD, DRAINING, OFFERS, FREE = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local HELD, HOST, QUARANTINE, LEASES, HOLDERS = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local WAITING, QUEUE, SHAPES, RESERVED = KEYS[12], KEYS[13], KEYS[14], KEYS[15]
-local GROUPS, MEMBERS, DUE = KEYS[16], KEYS[17], KEYS[18]
+local GROUPS, MEMBERS, DUE, SIZES = KEYS[16], KEYS[17], KEYS[18], KEYS[19]
 local CHANNEL = string.sub(POOL, 1, -5) -- The prefix of all keys, with its colon
 
 local call = redis.call
@@ -17,24 +17,30 @@ local ttl = tonumber(ARGV[1])
 local SILENT_AFTER = 10000 -- ms without a word from a node until nothing is granted on it
 local FORGOTTEN_AFTER = 86400000 -- ms until a silent node is no longer listed
 local WAITS_FOR = 60000 -- ms for which a request that is not repeated keeps its place
+local WRITE_EVERY = 20 -- ms: of the clock; no Redis restarts or fails over in less
 local LONGEST_STEP = 5000 -- ms that the pool's clock advances at most between two scripts
 local USUAL_DURATION = 300000 -- ms: of a lease of which nobody said how long it will be
 
 -- The clock -------------------------------------------------------------------------------------
 --
--- Redis's clock, made steady: it never goes back, and a step forward (an administrator, a suspended
--- machine, an outage) counts for no more than LONGEST_STEP, so that it ends nobody's lease. While
--- nothing is due it may step as it likes.
+-- Redis's clock, made steady: it does not go back (but for WRITE_EVERY, the time for which it is not
+-- written down), and a step forward (an administrator, a suspended machine, an outage) counts for no
+-- more than LONGEST_STEP, so that it ends nobody's lease. While nothing is leased it may step as it
+-- likes.
 
 local time = call('TIME')
 local wall = time[1] * 1000 + math.floor(time[2] / 1000)
 local kept = call('HMGET', POOL, 'epoch', 'run', 'opens', 'clock', 'wall')
-local step = math.max(0, wall - (tonumber(kept[5]) or wall))
+local passed = wall - (tonumber(kept[5]) or wall)
+local step = math.max(0, passed)
 if step > LONGEST_STEP and call('HLEN', LEASES) > 0 then
   step = LONGEST_STEP
 end
 local now = (tonumber(kept[4]) or wall) + step
-call('HSET', POOL, 'clock', now, 'wall', wall)
+local is_first = not kept[4] or passed >= WRITE_EVERY or passed < 0 -- in so long
+if is_first then
+  call('HSET', POOL, 'clock', now, 'wall', wall)
+end
 
 -- Lost data -------------------------------------------------------------------------------------
 --
@@ -46,7 +52,7 @@ call('HSET', POOL, 'clock', now, 'wall', wall)
 local opens = tonumber(kept[3]) or 0
 local is_new = not kept[1]
 local run = ''
-if ARGV[2] == '1' then
+if ARGV[2] == '1' and is_first then
   run = string.match(call('INFO', 'server'), 'run_id:(%w+)') or ''
 end
 if is_new or (run ~= '' and run ~= kept[2]) then
@@ -81,20 +87,18 @@ local function node_of(name)
   for i, gpu in ipairs(offer.gpus) do
     uuids[i] = gpu[1]
   end
-  local held = call('HMGET', HELD, unpack(uuids))
-  local ill = call('HLEN', QUARANTINE) > 0 and call('HMGET', QUARANTINE, unpack(uuids)) or {}
-  for i, gpu in ipairs(offer.gpus) do
-    local kept_until = ill[i] and cjson.decode(ill[i])['until'] or 0
-    if kept_until >= 0 then -- Below 0: until somebody returns it
-      local frees = held[i] and tonumber(string.match(held[i], ' (%d+)$')) or 0
-      local one = {
-        uuid = gpu[1], index = gpu[2], free = gpu[3], total = gpu[4], score = gpu[5],
-        island = gpu[6], frees = math.max(frees, kept_until),
-      }
-      table.insert(node.all, one)
-      if not held[i] and not ill[i] then
-        table.insert(node.left, one)
-      end
+  for i, entry in ipairs(call('HMGET', HELD, unpack(uuids))) do
+    local gpu = offer.gpus[i]
+    local ill_until = gpu[7] -- Below 0: until somebody returns it
+    local one = {
+      uuid = gpu[1], index = gpu[2], free = gpu[3], total = gpu[4], score = gpu[5], island = gpu[6],
+      frees = math.max(entry and tonumber(string.match(entry, ' (%d+) ')) or 0, ill_until or 0),
+    }
+    if not ill_until or ill_until >= 0 then
+      node.all[#node.all + 1] = one
+    end
+    if not entry and not ill_until then
+      node.left[#node.left + 1] = one
     end
   end
   return node
@@ -110,6 +114,7 @@ end
 local function close(name)
   nodes[name] = nil
   call('HDEL', OFFERS, name)
+  call('HDEL', SIZES, name)
   call('SREM', FREE, name)
 end
 
@@ -249,7 +254,8 @@ local function record(lease, text)
   call('ZADD', DUE, now + ttl, 'lease ' .. lease.id)
   call('HSET', HOLDERS, lease.holder, lease.id)
   local duration = lease.expected > 0 and lease.expected * 1000 or USUAL_DURATION
-  local entry = lease.id .. ' ' .. string.format('%.0f', lease.granted_at * 1000 + duration)
+  local frees = string.format('%.0f', lease.granted_at * 1000 + duration)
+  local entry = lease.id .. ' ' .. frees .. ' ' .. lease.node
   local held = {}
   for _, uuid in ipairs(lease.gpus) do
     table.insert(held, uuid)
@@ -299,6 +305,21 @@ end
 
 -- Quarantine ------------------------------------------------------------------------------------
 
+-- Note in what the node offers until when one of its GPUs is in quarantine, nil: it is not.
+local function mark_quarantine(uuid, node, ends)
+  local text = call('HGET', OFFERS, node)
+  if text then
+    local offer = cjson.decode(text)
+    for _, gpu in ipairs(offer.gpus) do
+      if gpu[1] == uuid then
+        gpu[7] = ends
+      end
+    end
+    call('HSET', OFFERS, node, cjson.encode(offer))
+    reopen(node)
+  end
+end
+
 local function quarantine(uuid, node, why, ends)
   call('HSET', QUARANTINE, uuid, cjson.encode({node = node, why = why, ['until'] = ends}))
   if ends >= 0 then
@@ -306,7 +327,7 @@ local function quarantine(uuid, node, why, ends)
   else
     call('ZREM', DUE, 'quarantine ' .. uuid)
   end
-  nodes[node] = nil
+  mark_quarantine(uuid, node, ends)
 end
 
 -- Whether there was one.
@@ -317,7 +338,7 @@ local function end_quarantine(uuid)
   end
   call('HDEL', QUARANTINE, uuid)
   call('ZREM', DUE, 'quarantine ' .. uuid)
-  reopen(cjson.decode(text).node)
+  mark_quarantine(uuid, cjson.decode(text).node, nil)
   return true
 end
 
