@@ -5,7 +5,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -71,6 +71,12 @@ class Lease:
         return cls(**known)
 
 
+def granted(answer: Sequence[str]) -> Lease:
+    """A lease as the scripts tell it: its text, and the millisecond it ends."""
+    text, ends = answer
+    return Lease.from_json(text, ends_at=float(ends) / 1000)
+
+
 class Bell(Protocol):
     """Wakes a thread that waits on it, from this process or from another."""
 
@@ -100,11 +106,12 @@ class KeepAlive:
         bell: Bell,
         name: str = "",
         on_loss: Callable[[], None] = lambda: None,
+        granted_after: float | None = None,
     ) -> None:
         """`renew` extends the lease to `ttl` seconds from now and says HELD, or why it is lost.
 
         A sound of the bell means that the lease may be lost. `on_loss` is called once, from
-        another thread.
+        another thread. `granted_after` is a moment of the monotonic clock before the grant.
         """
         self._renew = renew
         self._ttl = ttl
@@ -112,7 +119,7 @@ class KeepAlive:
         self._name = name
         self._on_loss = on_loss
         self._lock = threading.Lock()
-        self._deadline = math.inf
+        self._deadline = -math.inf if granted_after is None else self._good_until(granted_after)
         self._why = "its lease was not renewed in time"
         self._answered = threading.Event()
         self._ended = threading.Event()
@@ -120,7 +127,10 @@ class KeepAlive:
         self._thread = threading.Thread(target=self._run, name=f"keep-alive {name}", daemon=True)
 
     def __enter__(self) -> Self:
-        """Starts to renew, and waits for the first answer: how much time is left is not known."""
+        """Starts to renew; waits for the first answer where it is not known how long it is good."""
+        if time.monotonic() < self._deadline:
+            self._thread.start()
+            return self
         self._deadline = self._good_until(time.monotonic())
         self._thread.start()
         self._answered.wait(self._ttl * (1 - STOP_MARGIN))
@@ -132,17 +142,22 @@ class KeepAlive:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stop.set()
+        self.stop()
         self._bell.ring()
         # A call that hangs must not hold up the holder; its late renewal does no harm.
         self._thread.join(timeout=1)
+
+    def stop(self) -> None:
+        """Renew no more, and hear of no loss: the lease is about to be given back."""
+        with self._lock:
+            self._stop.set()
 
     @property
     def lost(self) -> bool:
         """Whether the GPUs may belong to somebody else."""
         # Looked up on the clock, not by the thread: that one may hang in a call to Redis.
         with self._lock:
-            if time.monotonic() >= self._deadline:
+            if time.monotonic() >= self._deadline and not self._stop.is_set():
                 self._ended.set()
             return self._ended.is_set()
 
@@ -196,11 +211,11 @@ class KeepAlive:
         except (RedisError, OSError) as error:
             log.warning("Lease %s: could not be renewed: %s", self._name, error)
             return False
-        if answer == HELD:
-            with self._lock:
+        with self._lock:
+            if answer == HELD:
                 self._deadline = self._good_until(sent)
-        else:
-            self._why = answer
-            self._ended.set()
+            elif not self._stop.is_set():
+                self._why = answer
+                self._ended.set()
         self._answered.set()
         return True

@@ -13,7 +13,7 @@ from typing import Any
 import redis
 
 from gpupool.inventory import Gpu
-from gpupool.leases import HELD, TAKEN_AWAY, KeepAlive, Lease
+from gpupool.leases import HELD, TAKEN_AWAY, KeepAlive, Lease, granted
 from gpupool.notices import Notices
 from gpupool.offers import offer
 from gpupool.request import LeaseRequest
@@ -177,10 +177,13 @@ class GpuPool:
         ended = self._call("tick")
         return [granted(pair) for pair in zip(ended[::2], ended[1::2], strict=True)]
 
-    def keep_alive(self, lease: Lease, on_loss: Any = lambda: None) -> KeepAlive:
-        """A context manager that renews the lease, and knows when it is lost."""
+    def keep_alive(self, lease: Lease, **options: Any) -> KeepAlive:
+        """A context manager that renews the lease, and knows when it is lost.
+
+        `options` are those of KeepAlive: `on_loss` and `granted_after`.
+        """
         bell = Notices(self.redis, f"{self.prefix}:told:{lease.id}")
-        return KeepAlive(lambda: self.renew(lease), self.ttl, bell, lease.id, on_loss)
+        return KeepAlive(lambda: self.renew(lease), self.ttl, bell, lease.id, **options)
 
     def notices(self, holder: str) -> Notices:
         """The leases that are granted to a holder that waits, or to all that match a pattern."""
@@ -281,12 +284,6 @@ class GpuPool:
         if script is None:
             script = self._scripts[name] = load(self.redis, name)
         return script(keys=self._keys, args=[*self._first, *arguments])
-
-
-def granted(answer: Sequence[str]) -> Lease:
-    """A lease as the scripts tell it: its text, and the millisecond it ends."""
-    text, ends = answer
-    return Lease.from_json(text, ends_at=float(ends) / 1000)
 
 
 def _ms(seconds: float) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from gpupool.leases import KeepAlive, Lease, LeaseLost, LeaseTimeout
+from gpupool.leases import KeepAlive, Lease, LeaseLost, LeaseTimeout, granted
 
 if TYPE_CHECKING:
     from gpupool.pool import GpuPool
@@ -77,6 +77,7 @@ class LeaseRequest:
         self._notices = pool.notices(self.holder)
         self._given_up = threading.Event()
         self._entered = threading.Event()  # Or failed to
+        self._granted_after = 0.0  # A moment at which it waited still
         self._held: HeldLease | None = None
         self._keep_alive: KeepAlive | None = None
         self._task: _LostTask | None = None
@@ -101,54 +102,55 @@ class LeaseRequest:
             lease = self._wait()
         except BaseException:
             with suppress(RedisError):  # Then it ends by itself
-                if granted := self._pool.stop_waiting(self.holder):
-                    self._pool.release(granted.id)
+                if late := self._pool.stop_waiting(self.holder):
+                    self._pool.release(late.id)
             raise
         finally:
             self._notices.close()
-        self._keep_alive = self._pool.keep_alive(lease, on_loss).__enter__()
+        self._keep_alive = self._pool.keep_alive(
+            lease, on_loss=on_loss, granted_after=self._granted_after
+        ).__enter__()
         self._held = HeldLease(lease, self._keep_alive)
         return self._held
 
     def _give_back(self) -> HeldLease:
         assert self._held and self._keep_alive, "it was not entered"
-        self._keep_alive.__exit__(None, None, None)
+        self._keep_alive.stop()
         with suppress(RedisError):  # Then it ends by itself
-            self._pool.release(self._held.lease.id)
+            self._pool.release(self._held.lease.id)  # First: the next one waits
+        self._keep_alive.__exit__(None, None, None)
         return self._held
 
     def _wait(self) -> Lease:
         """Ask, then listen; asked again only to keep the place, or when something was missed."""
         give_up = float("inf") if self._timeout is None else time.monotonic() + self._timeout
         since: float | None = None
+        self._granted_after = time.monotonic()
         while not self._given_up.is_set():
             left = give_up - time.monotonic()
             if left <= 0 and since is not None:
                 return self._last_look()
             try:
                 self._notices.listen()  # First: a grant right after the question is heard too
+                asked = time.monotonic()
                 answer = self._pool.ask(self.holder, since=since, **self._request)
                 if isinstance(answer, Lease):
                     return answer
-                since = answer
+                since, self._granted_after = answer, asked
                 if self._given_up.is_set():  # It may have been rung before we listened
                     break
                 if text := self._notices.wait(max(0.0, min(left, REPEAT_EVERY))):
-                    return self._pool_lease(text)
+                    return granted(json.loads(text))
             except RedisError:
                 if left <= 0:
                     raise
                 self._given_up.wait(min(left, RETRY_EVERY))
         raise LeaseTimeout("given up")
 
-    def _pool_lease(self, text: str) -> Lease:
-        body, ends = json.loads(text)
-        return Lease.from_json(body, ends_at=float(ends) / 1000)
-
     def _last_look(self) -> Lease:
-        granted = self._pool.stop_waiting(self.holder)
-        if granted:
-            return granted
+        lease = self._pool.stop_waiting(self.holder)
+        if lease:
+            return lease
         wanted = self._request["gpus"]
         raise LeaseTimeout(f"{wanted} GPUs were not granted within {self._timeout} s")
 
