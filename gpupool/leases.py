@@ -148,8 +148,10 @@ class KeepAlive:
         self._thread.join(timeout=1)
 
     def stop(self) -> None:
-        """Renew no more, and hear of no loss: the lease is about to be given back."""
+        """Renew no more, and hear of no later loss: the lease is about to be given back."""
         with self._lock:
+            if time.monotonic() >= self._deadline:
+                self._ended.set()
             self._stop.set()
 
     @property

@@ -229,6 +229,7 @@ def _in_thread(work: Callable[[], Any]) -> "asyncio.Future[Any]":
     def finish(result: Any, error: BaseException | None) -> None:
         if not future.done():
             future.set_result(result) if error is None else future.set_exception(error)
+            future.exception()  # Seen: nobody is left to see it when the task was cancelled
 
     def run() -> None:
         try:
