@@ -17,7 +17,7 @@ local ttl = tonumber(ARGV[1])
 local SILENT_AFTER = 10000 -- ms without a word from a node until nothing is granted on it
 local FORGOTTEN_AFTER = 86400000 -- ms until a silent node is no longer listed
 local WAITS_FOR = 60000 -- ms for which a request that is not repeated keeps its place
-local WRITE_EVERY = 20 -- ms: of the clock; no Redis restarts or fails over in less
+local WRITE_EVERY = 20 -- ms: of the clock
 local LONGEST_STEP = 5000 -- ms that the pool's clock advances at most between two scripts
 local USUAL_DURATION = 300000 -- ms: of a lease of which nobody said how long it will be
 
@@ -52,7 +52,7 @@ end
 local opens = tonumber(kept[3]) or 0
 local is_new = not kept[1]
 local run = ''
-if ARGV[2] == '1' and is_first then
+if ARGV[2] == '1' then
   run = string.match(call('INFO', 'server'), 'run_id:(%w+)') or ''
 end
 if is_new or (run ~= '' and run ~= kept[2]) then
