@@ -18,7 +18,9 @@ from gpupool.leases import KeepAlive, Lease, LeaseLost, LeaseTimeout, granted
 if TYPE_CHECKING:
     from gpupool.pool import GpuPool
 
-REPEAT_EVERY = 20.0  # seconds: a third of the time for which a request keeps its place
+# A third of the time for which a request keeps its place; and never more than that of a lease's time
+# to live: when Redis has lost its data, all wait in their turn again before anything is granted.
+REPEAT_EVERY = 20.0  # seconds
 RETRY_EVERY = 0.5  # seconds, while Redis does not answer
 
 
@@ -74,6 +76,7 @@ class LeaseRequest:
         self._pool = pool
         self._timeout = timeout
         self._request = request
+        self._repeat_every = min(REPEAT_EVERY, pool.ttl / 3)
         self._notices = pool.notices(self.holder)
         self._given_up = threading.Event()
         self._entered = threading.Event()  # Or failed to
@@ -139,7 +142,7 @@ class LeaseRequest:
                 since, self._granted_after = answer, asked
                 if self._given_up.is_set():  # It may have been rung before we listened
                     break
-                if text := self._notices.wait(max(0.0, min(left, REPEAT_EVERY))):
+                if text := self._notices.wait(max(0.0, min(left, self._repeat_every))):
                     return granted(json.loads(text))
             except RedisError:
                 if left <= 0:
