@@ -125,14 +125,12 @@ def test_a_block_is_told_at_once_and_not_when_it_would_look(pool: GpuPool) -> No
     took = []
     for _ in range(20):
         held = granted(pool.acquire("somebody"))
-        with waiting(pool, "a") as served:
+        with waiting(pool, "a"):
             start = time.perf_counter()
             pool.release(held.id)
         took.append(time.perf_counter() - start)
     # Not a promise: a loaded machine takes longer
-    print(
-        f"from a release until the next block has come and gone: {statistics.median(took) * 1000:.1f} ms"
-    )
+    print(f"from a release until the next block is over: {statistics.median(took) * 1000:.1f} ms")
 
 
 def test_a_timeout_leaves_nothing_behind(pool: GpuPool) -> None:

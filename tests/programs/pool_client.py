@@ -1,4 +1,4 @@
-"""A program that needs GPUs: it waits for them, uses them for a while, gives them back, again and again.
+"""A program that needs GPUs: it waits for them, uses them for a while, gives them back, again.
 
 pool_client.py URL TTL NAME DIARY SEED GPUS LONGEST
 
