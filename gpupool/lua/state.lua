@@ -25,16 +25,17 @@ local USUAL_DURATION = 300000 -- ms: of a lease of which nobody said how long it
 --
 -- Redis's clock, made steady: it does not go back (but for WRITE_EVERY, the time for which it is not
 -- written down), and a step forward (an administrator, a suspended machine, an outage) counts for no
--- more than LONGEST_STEP, so that it ends nobody's lease. While nothing is leased it may step as it
--- likes.
+-- more than LONGEST_STEP, so that it ends nobody's lease, nor the time in which holders may say again
+-- what they hold. While there is neither it may step as it likes.
 
 local time = call('TIME')
 local wall = time[1] * 1000 + math.floor(time[2] / 1000)
 local kept = call('HMGET', POOL, 'epoch', 'run', 'opens', 'clock', 'wall')
 local passed = wall - (tonumber(kept[5]) or wall)
 local step = math.max(0, passed)
-if step > LONGEST_STEP and call('HLEN', LEASES) > 0 then
-  step = LONGEST_STEP
+if step > LONGEST_STEP then
+  local may_be_leased = call('HLEN', LEASES) > 0 or tonumber(kept[3]) > tonumber(kept[4])
+  step = may_be_leased and LONGEST_STEP or step
 end
 local now = (tonumber(kept[4]) or wall) + step
 local is_first = not kept[4] or passed >= WRITE_EVERY or passed < 0 -- in so long
