@@ -197,8 +197,9 @@ class KeepAlive:
         """Wait for the next renewal, or for a word that it must come now."""
         seconds = min(seconds, max(0.0, self._deadline - time.monotonic()))
         try:
-            self._bell.wait(0)  # It listens from here on: a ring after the look is heard
-            if not self._ended.is_set() and not self._stop.is_set():
+            # It listens from here on: a ring after the look is heard
+            nothing = self._bell.wait(0) is None
+            if nothing and not self._ended.is_set() and not self._stop.is_set():
                 self._bell.wait(seconds)
         except (RedisError, OSError):
             self._stop.wait(min(seconds, self._ttl * RETRY_EVERY))

@@ -11,6 +11,7 @@ from threading import Event
 from typing import Any
 
 import redis
+from redis.exceptions import RedisClusterException
 
 from gpupool.inventory import Gpu
 from gpupool.leases import HELD, TAKEN_AWAY, KeepAlive, Lease, granted
@@ -283,7 +284,10 @@ class GpuPool:
         script = self._scripts.get(name)
         if script is None:
             script = self._scripts[name] = load(self.redis, name)
-        return script(keys=self._keys, args=[*self._first, *arguments])
+        try:
+            return script(keys=self._keys, args=[*self._first, *arguments])
+        except RedisClusterException as error:  # Which is no RedisError
+            raise redis.ConnectionError(str(error)) from error
 
 
 def _ms(seconds: float) -> int:

@@ -18,7 +18,7 @@ from gpupool.leases import KeepAlive, Lease, LeaseLost, LeaseTimeout, granted
 if TYPE_CHECKING:
     from gpupool.pool import GpuPool
 
-# A third of the time for which a request keeps its place; and never more than that of a lease's time
+# A third of the time for which a request keeps its place; at most that of a lease's time
 # to live: when Redis has lost its data, all wait in their turn again before anything is granted.
 REPEAT_EVERY = 20.0  # seconds
 RETRY_EVERY = 0.5  # seconds, while Redis does not answer

@@ -8,7 +8,7 @@ Each script is told all of them, in this order:
     heard       zset: node, scored by the millisecond it was last heard from
     draining    hash: node -> why nothing more is granted there
     offers      hash: node -> JSON of what it has to grant; not of a draining or silent node
-    free        set: the nodes of which something may be free
+    free        hash: node of which something may be free -> what, or '': to be looked up
     held        hash: GPU -> the id of its lease, the millisecond it may be free, its node
     host        hash: node -> MiB of host memory that its leases have reserved
     quarantine  hash: GPU -> JSON: node, why, until
@@ -22,7 +22,7 @@ Each script is told all of them, in this order:
     members     zset: group, order and holder of each of its requests that waits
     due         zset: what ends by itself, scored by the millisecond it does: a lease, a request
                 that is not repeated, a quarantine, a node's word that it is alive
-    sizes       hash: node -> how many GPUs it has to grant, and the memory of the largest
+    sizes       hash: node -> what it has to grant in all: see `size_of` in order.lua
 
 Notices are published, not kept: `granted:<holder>` with the lease, `told:<lease id>` when a lease
 has ended or was revoked. All times are milliseconds of the pool's clock.

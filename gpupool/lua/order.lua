@@ -122,32 +122,120 @@ local function policy() -- All of it in one, for most scripts end without a look
     return gpu.total >= request.min_memory_mb and (request.gpus == 1 or gpu.island >= 0)
   end
 
+  -- How large a node is: its GPUs, the memory of the largest and of the smallest, whether some only
+  -- work alone, and its host memory; nil when nothing is granted there.
+  local function size_of(name)
+    local text = call('HGET', SIZES, name)
+    if not text then
+      return nil
+    end
+    local count, largest, smallest, alone, host = string.match(text, '^(%d+) (%d+) (%d+) (%d) (%d+)$')
+    return {
+      count = tonumber(count), largest = tonumber(largest), smallest = tonumber(smallest),
+      alone = alone == '1', host = tonumber(host),
+    }
+  end
+
+  -- What is free -------------------------------------------------------------------------------
+  --
+  -- FREE has, for each node with something free, "how many, the best score, the most on one
+  -- island" and the GPUs as JSON; or nothing, when it has to be looked up.
+
+  local function write_free(name, gpus)
+    if #gpus == 0 then
+      call('HDEL', FREE, name)
+      return nil
+    end
+    local rows, most, on = {}, 0, {}
+    for i, gpu in ipairs(gpus) do
+      rows[i] = {gpu.uuid, gpu.index, gpu.free, gpu.total, gpu.score, gpu.island}
+      on[gpu.island] = (on[gpu.island] or 0) + 1
+      most = math.max(most, on[gpu.island])
+    end
+    local text = #gpus .. ' ' .. gpus[1].score .. ' ' .. most .. ' ' .. cjson.encode(rows)
+    call('HSET', FREE, name, text)
+    return text
+  end
+
+  -- The nodes that have something free, the best first: {name, count, best, most}.
+  local function open_nodes()
+    local open, flat = {}, call('HGETALL', FREE)
+    for i = 1, #flat, 2 do
+      local name, text = flat[i], flat[i + 1]
+      if text == '' then
+        local node = node_of(name)
+        text = write_free(name, node and node.left or {})
+      end
+      if text then
+        local count, best, most, rows = string.match(text, '^(%d+) (%d+) (%d+) (.*)$')
+        open[#open + 1] = {
+          name = name, count = tonumber(count), best = tonumber(best), most = tonumber(most), rows = rows,
+        }
+      end
+    end
+    table.sort(open, function(a, b)
+      if a.best ~= b.best then
+        return a.best > b.best
+      end
+      if a.count ~= b.count then
+        return a.count < b.count
+      end
+      return a.name < b.name
+    end)
+    return open
+  end
+
+  -- Its free GPUs, less those that older requests keep; `free` has them all.
+  local function left_of(node)
+    if not node.left then
+      node.left = {}
+      for i, gpu in ipairs(cjson.decode(node.rows)) do
+        node.left[i] = {
+          uuid = gpu[1], index = gpu[2], free = gpu[3], total = gpu[4], score = gpu[5], island = gpu[6],
+        }
+      end
+      node.free = node.left
+    end
+    return node.left
+  end
+
   local function host_memory_fits(node, request)
     if request.min_host_memory_mb == 0 then
       return true
     end
     local reserved = tonumber(call('HGET', HOST, node.name) or 0)
-    return not node.host_is_kept and reserved + request.min_host_memory_mb <= node.host
+    return not node.host_is_kept and reserved + request.min_host_memory_mb <= size_of(node.name).host
+  end
+
+  -- Whether GPUs on so many islands with this score, of a node with so many left, go before the best.
+  local function is_better(best, islands, score, count, name)
+    if not best.node or islands ~= best.islands then
+      return not best.node or islands < best.islands
+    end
+    if score ~= best.score then
+      return score > best.score
+    end
+    if count ~= best.node.count then
+      return count < best.node.count
+    end
+    return name < best.node.name
   end
 
   -- The node, and its GPUs, that the request gets now: neighbours first, then the best score, then the
   -- node where the fewest are left, so that whole nodes stay whole. Nil when there is none.
   local function place(request, open)
-    local node, gpus, fewest, highest
-    for _, candidate in ipairs(open) do
-      if #candidate.left >= request.gpus and host_memory_fits(candidate, request) then
-        local set, islands, score = choose(candidate.left, request)
-        local is_better = set and not node
-        if set and node then
-          is_better = islands < fewest or (islands == fewest and (
-            score > highest or (score == highest and #candidate.left < #node.left)))
-        end
-        if is_better then
-          node, gpus, fewest, highest = candidate, set, islands, score
+    local best = {}
+    for _, node in ipairs(open) do
+      if node.count >= request.gpus and is_better(
+        best, math.ceil(request.gpus / node.most), node.best, node.count, node.name
+      ) and host_memory_fits(node, request) then
+        local set, islands, score = choose(left_of(node), request)
+        if set and is_better(best, islands, score, node.count, node.name) then
+          best = {node = node, gpus = set, islands = islands, score = score}
         end
       end
     end
-    return node, gpus
+    return best.node, best.gpus
   end
 
   -- When so many GPUs of the node will be free for the request, as far as anybody knows; nil when the
@@ -166,24 +254,28 @@ local function policy() -- All of it in one, for most scripts end without a look
     return times[request.gpus]
   end
 
+  local frees -- by node: when its leased GPUs may be free, as far as it was asked for
+
   -- The nodes that are large enough, with the time before which so many of their GPUs are not free: told
   -- by what is held, without a look at each node.
   local function earliest(request, taken)
-    local frees, found = {}, {}
-    local held = call('HVALS', HELD)
-    for _, entry in ipairs(held) do
-      local at, name = string.match(entry, '^%S+ (%d+) (.*)$')
-      frees[name] = frees[name] or {}
-      table.insert(frees[name], math.max(now, tonumber(at)))
-    end
-    local sizes = call('HGETALL', SIZES)
-    for i = 1, #sizes, 2 do
-      local name = sizes[i]
-      local size, largest = string.match(sizes[i + 1], '^(%d+) (%d+)$')
-      if not taken[name] and tonumber(size) >= request.gpus and tonumber(largest) >= request.min_memory_mb then
-        local times = frees[name] or {}
+    if not frees then
+      frees = {}
+      for _, entry in ipairs(call('HVALS', HELD)) do
+        local at, name = string.match(entry, '^%S+ (%d+) (.*)$')
+        frees[name] = frees[name] or {}
+        table.insert(frees[name], math.max(now, tonumber(at)))
+      end
+      for _, times in pairs(frees) do
         table.sort(times)
-        local missing = request.gpus - (tonumber(size) - #times)
+      end
+    end
+    local found = {}
+    for _, name in ipairs(call('HKEYS', SIZES)) do
+      local size = not taken[name] and size_of(name)
+      if size and size.count >= request.gpus and size.largest >= request.min_memory_mb then
+        local times = frees[name] or {}
+        local missing = request.gpus - (size.count - #times)
         table.insert(found, {name = name, at = missing > 0 and times[missing] or now})
       end
     end
@@ -196,27 +288,26 @@ local function policy() -- All of it in one, for most scripts end without a look
     return found
   end
 
-  -- The node where the request waits: the one it has reserved, else the one that is free soonest, and
-  -- not reserved by somebody older. Nil when there is none: then it keeps nothing from the younger.
+  -- Where the request waits: the node that it has reserved, else the one that is free soonest, and not
+  -- reserved by somebody older. Nil when there is none: then it keeps nothing from the younger.
   local function reservation(request, taken)
     local own = call('HGET', RESERVED, request.holder)
-    local node = own and not taken[own] and node_of(own)
-    if node and free_at(node, request) then
-      return node
+    local size = own and not taken[own] and size_of(own)
+    if size and size.count >= request.gpus and (size.smallest >= request.min_memory_mb or free_at(node_of(own), request)) then
+      return own
     end
     local soonest, chosen
     for _, bound in ipairs(earliest(request, taken)) do
       if soonest and bound.at > soonest then
         break
       end
-      local candidate = node_of(bound.name)
-      local at = free_at(candidate, request)
-      if at and (not soonest or at < soonest or (at == soonest and bound.name < chosen.name)) then
-        soonest, chosen = at, candidate
+      local at = free_at(node_of(bound.name), request)
+      if at and (not soonest or at < soonest or (at == soonest and bound.name < chosen)) then
+        soonest, chosen = at, bound.name
       end
     end
     if chosen then
-      call('HSET', RESERVED, request.holder, chosen.name)
+      call('HSET', RESERVED, request.holder, chosen)
     else
       call('HDEL', RESERVED, request.holder)
     end
@@ -226,33 +317,45 @@ local function policy() -- All of it in one, for most scripts end without a look
   -- Keep for the request what is free on its node. Where only host memory is missing, its GPUs are
   -- enough; else all that it could use.
   local function keep(node, request)
-    local kept = {}
-    for _, gpu in ipairs(choose(node.left, request) or node.left) do
+    local size = size_of(node.name)
+    if request.min_host_memory_mb == 0 and not size.alone and size.smallest >= request.min_memory_mb then
+      node.left, node.free, node.count = {}, node.free or {}, 0
+      return
+    end
+    local kept, left = {}, {}
+    for _, gpu in ipairs(choose(left_of(node), request) or node.left) do
       kept[gpu.uuid] = is_suitable(gpu, request)
     end
-    local left = {}
     for _, gpu in ipairs(node.left) do
       if not kept[gpu.uuid] then
         table.insert(left, gpu)
       end
     end
-    node.left = left
+    node.left, node.count = left, #left
     node.host_is_kept = node.host_is_kept or request.min_host_memory_mb > 0
+  end
+
+  local function without(gpus, mine)
+    local left = {}
+    for _, gpu in ipairs(gpus) do
+      if not mine[gpu.uuid] then
+        left[#left + 1] = gpu
+      end
+    end
+    return left
   end
 
   -- Write the lease down and say so. Returns {its text, the millisecond it ends}.
   local function grant(request, node, gpus, is_new_request)
     table.sort(gpus, function(a, b) return a.index < b.index end)
-    local uuids, mine, left = {}, {}, {}
+    local uuids, mine = {}, {}
     for i, gpu in ipairs(gpus) do
       uuids[i] = gpu.uuid
       mine[gpu.uuid] = true
     end
-    for _, gpu in ipairs(node.left) do
-      if not mine[gpu.uuid] then
-        table.insert(left, gpu)
-      end
-    end
+    node.left, node.free = without(node.left, mine), without(node.free, mine)
+    node.count = #node.left
+    write_free(node.name, node.free)
     local token = call('HINCRBY', POOL, 'token', 1)
     local lease = {
       id = redis.sha1hex(token .. ' ' .. time[1] .. time[2] .. ' ' .. request.holder),
@@ -274,9 +377,6 @@ local function policy() -- All of it in one, for most scripts end without a look
       count_lease(request.group, 1)
     end
     record(lease, text)
-    -- What older requests have kept there stays kept
-    nodes[node.name] = node
-    node.left = left
     return {text, string.format('%.0f', now + ttl)}
   end
 
@@ -299,49 +399,40 @@ local function policy() -- All of it in one, for most scripts end without a look
     return first
   end
 
-  -- The nodes that have something left, by name.
-  local function open_nodes()
-    local names, open = call('SMEMBERS', FREE), {}
-    table.sort(names)
-    for _, name in ipairs(names) do
-      local node = node_of(name)
-      if node and #node.left > 0 then
-        table.insert(open, node)
-      else
-        call('SREM', FREE, name)
-      end
-    end
-    return open
-  end
-
   local function without_the_full(open)
     local left = {}
     for _, node in ipairs(open) do
-      if #node.left > 0 then
-        table.insert(left, node)
+      if node.count > 0 then
+        left[#left + 1] = node
       end
     end
     return left
   end
 
-  -- Serve the request, or let it keep what it waits for. Returns the node that is changed by it; nil
-  -- when it can do nothing, as then all others of its shape.
+  -- Serve the request, or let it keep what it waits for. Returns the nodes that still have something
+  -- left; nil when it can do nothing, as then all others of its shape.
   local function serve(request, open, taken)
     local node, gpus = place(request, open)
     if node then
       local lease = grant(request, node, gpus)
       call('PUBLISH', CHANNEL .. 'granted:' .. request.holder, cjson.encode(lease))
-      return node
+      return node.count > 0 and open or without_the_full(open)
     end
     if request.gpus == 1 and request.min_host_memory_mb == 0 then
       return nil -- Nothing fits; and one GPU is kept by taking it
     end
-    node = reservation(request, taken)
-    if node then
-      taken[node.name] = true
-      keep(node, request)
+    local name = reservation(request, taken)
+    if not name then
+      return nil
     end
-    return node
+    taken[name] = true
+    for _, one in ipairs(open) do
+      if one.name == name then
+        keep(one, request)
+        return one.count > 0 and open or without_the_full(open)
+      end
+    end
+    return open
   end
 
   -- Grant everything that can be granted now.
@@ -355,11 +446,9 @@ local function policy() -- All of it in one, for most scripts end without a look
     end
     local head = oldest(heads)
     while head and #open > 0 do
-      local node = serve(request_of(head.holder), open, taken)
-      heads[head.shape] = node and head_after(head.shape, head.last)
-      if node and #node.left == 0 then
-        open = without_the_full(open)
-      end
+      local still_open = serve(request_of(head.holder), open, taken)
+      heads[head.shape] = still_open and head_after(head.shape, head.last)
+      open = still_open or open
       head = oldest(heads)
     end
   end

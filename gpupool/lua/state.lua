@@ -105,10 +105,10 @@ local function node_of(name)
   return node
 end
 
--- Something of the node may be free now. Whether it is, the next look at it will tell.
+-- Something of the node may be free now. What it is, the next look at it will tell.
 local function reopen(name)
   nodes[name] = nil
-  call('SADD', FREE, name)
+  call('HSET', FREE, name, '')
 end
 
 -- Grant nothing there until it is published again.
@@ -116,7 +116,7 @@ local function close(name)
   nodes[name] = nil
   call('HDEL', OFFERS, name)
   call('HDEL', SIZES, name)
-  call('SREM', FREE, name)
+  call('HDEL', FREE, name)
 end
 
 -- Groups ----------------------------------------------------------------------------------------
