@@ -274,6 +274,21 @@ UNFOLD = {
                 ],
             },
             {
+                "title": "Resources",
+                "items": [
+                    {
+                        "title": "GPUs",
+                        "icon": "memory",
+                        "link": reverse_lazy("gpus"),
+                        "permission": lambda request: (
+                            request.user.has_perm("experiments.view_pool")
+                            or request.user.has_perm("experiments.operate_pool")
+                        ),
+                    },
+                    sidebar("Audit", "history", "experiments", "auditentry"),
+                ],
+            },
+            {
                 "title": "People",
                 "items": [
                     sidebar("Users", "person", "auth", "user"),

@@ -1,10 +1,11 @@
 """Everything is in the admin."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/gpus/", include("experiments.urls")),
     path("admin/", admin.site.urls),
 ]

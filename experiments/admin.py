@@ -17,8 +17,18 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from experiments import logs
 from experiments.documents import write_yaml
 from experiments.figures import elapsed, number, objective, plain
-from experiments.models import Experiment, Move
+from experiments.models import AuditEntry, Experiment, Move
+from experiments.states import Action
 from experiments.task_admin import STATUS_COLOURS, block, column, live_url
+
+ACTION_COLOURS = {
+    Action.QUARANTINE.value: "warning",
+    Action.DRAIN.value: "warning",
+    Action.RELEASE.value: "danger",
+    Action.LIMIT.value: "info",
+    Action.RETURN.value: "success",
+    Action.UNDRAIN.value: "success",
+}
 
 
 class ReadOnly:
@@ -138,6 +148,23 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     @column("Log")
     def log(self, experiment: Experiment) -> SafeString:
         return block(logs.end_of(experiment), "at-log")
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("moment", "actor", "kind", "target", "detail")
+    list_filter = ("action", "actor", "at")
+    search_fields = ("actor", "action", "target", "detail")
+    list_per_page = 50
+    fields = ("moment", "actor", "action", "target", "detail")
+
+    @column("When", ordering="at")
+    def moment(self, entry: AuditEntry) -> str:
+        return second(entry.at)
+
+    @column("What", ordering="action", label=ACTION_COLOURS)
+    def kind(self, entry: AuditEntry) -> str:
+        return entry.action
 
 
 # ── what other applications brought, in this site's look ───────────────────────────────────

@@ -40,6 +40,7 @@ PLACES = {
     "seed": "optimization.seed",
     "gpus": "resources.gpus",
     "min_memory_mb": "resources.min_memory_mb",
+    "min_host_memory_mb": "resources.min_host_memory_mb",
     "traffic_scenarios": "benchmark.traffic_scenarios",
     "num_concurrency": "benchmark.num_concurrency",
     "request_rate": "benchmark.request_rate",
@@ -178,7 +179,16 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="Empty: what the configuration asks for (tensor, pipeline, data parallel size)",
     )
     min_memory_mb = whole(
-        0, label="Free memory per GPU", required=False, help_text="At least, in MiB"
+        0,
+        label="Free memory per GPU",
+        required=False,
+        help_text="At least, in MiB; 0: no minimum. Empty: estimated from the model's files",
+    )
+    min_host_memory_mb = whole(
+        0,
+        label="Host memory per experiment",
+        required=False,
+        help_text="Reserved for it, in MiB; 0: none",
     )
     traffic_scenarios = DataField(
         textareas.read_scenarios,
@@ -281,6 +291,8 @@ def defaults() -> dict[str, Any]:
 
 
 DEFAULTS = defaults()
+# Nothing said is not the same as its default, 0: it is estimated
+DEFAULTS["resources.min_memory_mb"] = None
 
 
 def find(data: dict[str, Any], place: str, default: Any) -> Any:

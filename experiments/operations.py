@@ -4,7 +4,9 @@ The entry is written first and undone when the action fails: nothing is done wit
 """
 
 import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 
@@ -146,6 +148,45 @@ def next_state(pool: Snapshot, gpu: GpuState) -> str:
     return "draining" if drained else "quarantined"
 
 
+# ── the verbs of every door: what was written, by field, becomes what is said ───────────────
+
+
+def do_quarantine(actor: str, said: Mapping[str, Any]) -> str:
+    seconds = duration(said["for"])
+    gpu = quarantine(actor, said["gpu"], said["why"], seconds)
+    limit = "until it is returned" if seconds is None else f"for {span(seconds)}"
+    goes_on = f"; {gpu.holder} goes on there" if gpu.holder else ""
+    return f"{gpu.node}/{gpu.index} ({gpu.uuid}) is quarantined {limit}{goes_on}"
+
+
+def do_return(actor: str, said: Mapping[str, Any]) -> str:
+    gpu = restore(actor, said["gpu"])
+    return f"{gpu.node}/{gpu.index} ({gpu.uuid}) is returned"
+
+
+def do_drain(actor: str, said: Mapping[str, Any]) -> str:
+    node = drain(actor, said["node"], said["why"])
+    return f"{node.name} takes nothing new; {node.leased} of its GPUs are leased, and go on"
+
+
+def do_undrain(actor: str, said: Mapping[str, Any]) -> str:
+    return f"{undrain(actor, said['node']).name} takes experiments again"
+
+
+def do_release(actor: str, said: Mapping[str, Any]) -> str:
+    lease = release(actor, said["lease"])
+    return f"{lease.holder} is told to stop; its GPUs on {lease.node} are free then"
+
+
+VERBS: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
+    "quarantine": do_quarantine,
+    "return": do_return,
+    "drain": do_drain,
+    "undrain": do_undrain,
+    "release": do_release,
+}
+
+
 # ── what people write ───────────────────────────────────────────────────────────────────────
 
 
@@ -201,6 +242,13 @@ def duration(text: str) -> float | None:
     if not 0 < seconds <= LONGEST:
         raise BadInput("for", f"{text} is not above 0 and at most {LONGEST // 86400}d")
     return float(seconds)
+
+
+def whole_number(field: str, text: str) -> int:
+    """Raises BadInput for anything else."""
+    if not re.fullmatch(r"\s*[+-]?\d{1,9}\s*", text, re.ASCII):
+        raise BadInput(field, f"{text!r} is not a whole number")
+    return int(text)
 
 
 def span(seconds: float) -> str:

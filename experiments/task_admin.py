@@ -80,7 +80,7 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
                 "fields": (
                     ("max_experiments", "timeout"),
                     "max_parallel_experiments",
-                    ("gpus", "min_memory_mb"),
+                    ("gpus", "min_memory_mb", "min_host_memory_mb"),
                 )
             },
         ),
@@ -221,6 +221,7 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
             path("<int:task_id>/live/", guard(views.live_page), name=f"{name}_live"),
             path("<int:task_id>/start/", guard(views.start_task), name=f"{name}_start"),
             path("<int:task_id>/cancel/", guard(views.cancel_task), name=f"{name}_cancel"),
+            path("<int:task_id>/parallel/", guard(views.change_parallel), name=f"{name}_parallel"),
             *super().get_urls(),
         ]
 

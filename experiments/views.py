@@ -1,4 +1,4 @@
-"""The live page of a task, and its two buttons. The admin routes to them."""
+"""The live page of a task, and its buttons. The admin routes to them."""
 
 import logging
 
@@ -9,8 +9,8 @@ from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_GET, require_POST
 
-from experiments import dispatch, jobs, pages
-from experiments.errors import IllegalMove, MovedElsewhere
+from experiments import dispatch, jobs, operations, pages, planning
+from experiments.errors import BadInput, IllegalMove, MovedElsewhere
 from experiments.models import TuningTask
 from gpupool import PoolUnreachable
 
@@ -29,6 +29,7 @@ def live_page(request: HttpRequest, task_id: int) -> HttpResponse:
         **admin.site.each_context(request),
         **pages.live(task),
         "may_change": pages.may_change(request.user),
+        "parallel_limit": planning.parallel_limit(planning.pool_now()),
         "title": task.name,
         "opts": TuningTask._meta,
         "original": task,
@@ -55,6 +56,16 @@ def cancel_task(request: HttpRequest, task_id: int) -> HttpResponse:
     return redirect(LIVE, task_id)
 
 
+@require_POST
+def change_parallel(request: HttpRequest, task_id: int) -> HttpResponse:
+    """The field Max parallel experiments, of a task that runs."""
+    if not pages.may_change(request.user):
+        raise PermissionDenied
+    task = get_object_or_404(TuningTask, pk=task_id)
+    set_max_parallel(request, task, request.POST.get("max_parallel_experiments", ""))
+    return redirect(LIVE, task_id)
+
+
 def start(request: HttpRequest, task: TuningTask) -> None:
     """Start a task and say so; what is not possible is a message too."""
     try:
@@ -62,16 +73,13 @@ def start(request: HttpRequest, task: TuningTask) -> None:
     except (IllegalMove, MovedElsewhere) as error:
         messages.warning(request, f"Not started: {error}.")
         return
-    try:
-        jobs.advance_task.delay(task.pk)
-    except Exception as error:  # Whatever the broker raises, the row is already committed.
-        log.warning("The start of task %s was not announced: %s", task.pk, error)
+    if ring(task):
+        messages.success(request, f"{task.name} is started.")
+    else:
         messages.warning(
             request,
             f"{task.name} is started, but Redis does not answer: it begins when Redis is back.",
         )
-    else:
-        messages.success(request, f"{task.name} is started.")
 
 
 def cancel(request: HttpRequest, task: TuningTask) -> None:
@@ -89,3 +97,27 @@ def cancel(request: HttpRequest, task: TuningTask) -> None:
         )
     else:
         messages.success(request, f"{task.name} is cancelled.")
+
+
+def set_max_parallel(request: HttpRequest, task: TuningTask, text: str) -> None:
+    """Change how many experiments run at once and say so; what is not possible is a message too."""
+    try:
+        most = operations.whole_number("Max parallel experiments", text)
+        operations.set_max_parallel(request.user.get_username(), task, most)
+    except BadInput as problem:
+        messages.error(request, f"Not changed: {problem}.")
+    except PoolUnreachable:
+        messages.error(request, "Not changed: Redis does not answer.")
+    else:
+        ring(task)
+        messages.success(request, f"{task.name} runs at most {most} experiments at once.")
+
+
+def ring(task: TuningTask) -> bool:
+    """Have the task looked at now; whether that could be said."""
+    try:
+        jobs.advance_task.delay(task.pk)
+    except Exception as error:  # Whatever the broker raises, the row is already committed.
+        log.warning("Task %s is found by itself, it could not be announced: %s", task.pk, error)
+        return False
+    return True

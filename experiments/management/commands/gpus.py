@@ -1,6 +1,6 @@
 """Show the pool, and do what an operator does to it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, NoReturn
 
@@ -10,7 +10,7 @@ from experiments import audit, operations
 from experiments.operations import span
 from experiments.pool import gpu_pool
 from experiments.shell import ShellCommand
-from gpupool import GpuState, Snapshot
+from gpupool import Snapshot
 
 GPU = "a UUID, a unique beginning of one, or NODE/INDEX"
 Row = tuple[str, ...]
@@ -54,7 +54,8 @@ class Command(ShellCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["verb"]:
-            return self.stdout.write(VERBS[options["verb"]](audit.shell_actor(), options))
+            act = operations.VERBS[options["verb"]]
+            return self.stdout.write(act(audit.shell_actor(), options))
         pool = gpu_pool().snapshot()
         return self.print_json(document(pool)) if options["json"] else self.show(pool)
 
@@ -69,51 +70,6 @@ class Command(ShellCommand):
             self.stdout.write("no GPUs in the pool; `manage.py worker` puts a host's GPUs in")
         for rows in (nodes(pool), gpus(pool), leases(pool), waiting(pool)):
             self.stdout.write(aligned(*rows), ending="")
-
-
-# ── the verbs ───────────────────────────────────────────────────────────────────────────────
-
-
-def quarantine(actor: str, options: dict[str, Any]) -> str:
-    seconds = operations.duration(options["for"])
-    gpu = operations.quarantine(actor, options["gpu"], options["why"], seconds)
-    limit = "until it is returned" if seconds is None else f"for {span(seconds)}"
-    return f"{place(gpu)} is quarantined {limit}{goes_on(gpu)}"
-
-
-def restore(actor: str, options: dict[str, Any]) -> str:
-    return f"{place(operations.restore(actor, options['gpu']))} is returned"
-
-
-def drain(actor: str, options: dict[str, Any]) -> str:
-    node = operations.drain(actor, options["node"], options["why"])
-    return f"{node.name} takes nothing new; {node.leased} of its GPUs are leased, and go on"
-
-
-def undrain(actor: str, options: dict[str, Any]) -> str:
-    return f"{operations.undrain(actor, options['node']).name} takes experiments again"
-
-
-def release(actor: str, options: dict[str, Any]) -> str:
-    lease = operations.release(actor, options["lease"])
-    return f"{lease.holder} is told to stop; {len(lease.gpus)} GPUs of {lease.node} are then free"
-
-
-VERBS: dict[str, Callable[[str, dict[str, Any]], str]] = {
-    "quarantine": quarantine,
-    "return": restore,
-    "drain": drain,
-    "undrain": undrain,
-    "release": release,
-}
-
-
-def place(gpu: GpuState) -> str:
-    return f"{gpu.node}/{gpu.index} ({gpu.uuid})"
-
-
-def goes_on(gpu: GpuState) -> str:
-    return f"; {gpu.holder} goes on there" if gpu.holder else ""
 
 
 def say_errors_in_one_line(parser: CommandParser) -> None:

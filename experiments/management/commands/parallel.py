@@ -6,7 +6,6 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from experiments import audit, jobs, operations
-from experiments.errors import BadInput
 from experiments.shell import ShellCommand, find_task
 
 log = logging.getLogger(__name__)
@@ -28,10 +27,7 @@ class Command(ShellCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         task = find_task(options["id"])
-        try:
-            most = int(options["number"])
-        except ValueError as error:
-            raise BadInput("N", f"{options['number']!r} is not a whole number") from error
+        most = operations.whole_number("N", options["number"])
         operations.set_max_parallel(audit.shell_actor(), task, most)
         self.stdout.write(f"task {task.pk} {task.name}: at most {most} experiments at once")
         try:
