@@ -1,6 +1,7 @@
 """`pool.lease`: any program waits for its turn, holds its GPUs in a block, and gives them back."""
 
 import asyncio
+import itertools
 import os
 import signal
 import statistics
@@ -27,6 +28,7 @@ from tests.integration.redis_server import (
     running_redis,
 )
 
+PREFIXES = (f"{{pool{number}}}" for number in itertools.count())
 WITHIN = 30.0  # seconds: for what takes milliseconds on an idle machine
 
 
@@ -41,10 +43,9 @@ def server() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def pool(server: RedisServer) -> Iterator[GpuPool]:
-    with new_pool(server.url) as empty:
+    with new_pool(server.url, prefix=next(PREFIXES)) as empty:
         yield empty
         left = empty.snapshot()
-        empty.redis.flushall()
         assert (left.leases, left.waiting) == ([], []), "a block has left something behind"
 
 
@@ -175,7 +176,7 @@ def test_a_loss_that_nobody_noticed_in_the_block_is_told_at_its_end(
 ) -> None:
     publish(pool, "n1", 1)
 
-    with pytest.raises(LeaseLost), GpuPool(pool.redis, ttl=2).lease():
+    with pytest.raises(LeaseLost), GpuPool(pool.redis, 2, pool.prefix).lease():
         server.pause()
         time.sleep(2.5)
         server.resume()
@@ -197,7 +198,7 @@ def test_a_killed_process_frees_its_gpus_after_its_time_to_live(
 ) -> None:
     diary = tmp_path / "diary"
     program = [sys.executable, str(PROGRAMS / "pool_client.py")]
-    words = [server.url, "3", "doomed", str(diary), "1", "1", "600"]
+    words = [server.url, pool.prefix, "3", "doomed", str(diary), "1", "1", "600"]
     with Publisher(pool, "n1", 1):
         client = subprocess.Popen([*program, *words], env={**os.environ, "PYTHONPATH": str(ROOT)})
         until(lambda: diary.exists() and diary.read_text(), WITHIN)
@@ -287,7 +288,8 @@ def test_a_waiter_cancelled_twice_keeps_nothing(pool: GpuPool) -> None:
             await waiter
 
     asyncio.run(main())
-    until(lambda: pool.gpus()[0].state == "free", WITHIN)
+    until(lambda: "lease request" not in {one.name for one in threading.enumerate()}, WITHIN)
+    assert pool.gpus()[0].state == "free"
 
 
 def cancelled_body(pool: GpuPool, cancel: Callable[[Any, Any], None]) -> bool:

@@ -1,6 +1,6 @@
 """A program that needs GPUs: it waits for them, uses them for a while, gives them back, again.
 
-pool_client.py URL TTL NAME DIARY SEED GPUS LONGEST
+pool_client.py URL PREFIX TTL NAME DIARY SEED GPUS LONGEST
 
 Asks for 1 to GPUS GPUs at a time and uses them for up to LONGEST seconds. Into DIARY it writes what
 it believes, in lines `what monotonic-seconds token gpu,gpu,…`:
@@ -49,12 +49,14 @@ def use(lease: HeldLease, diary: Diary, seconds: float) -> None:
     diary.write("gave", now, lease)
 
 
-def main(url: str, ttl: float, name: str, path: str, seed: int, gpus: int, longest: float) -> None:
+def main(
+    url: str, prefix: str, ttl: float, name: str, path: str, seed: int, gpus: int, longest: float
+) -> None:
     """Use GPUs until somebody ends this process."""
     chance = random.Random(seed)
     diary = Diary(path)
     with connect(url) as client:
-        pool = GpuPool(client, ttl=ttl)
+        pool = GpuPool(client, ttl, prefix)
         while True:
             with (
                 suppress(LeaseLost),
@@ -65,5 +67,5 @@ def main(url: str, ttl: float, name: str, path: str, seed: int, gpus: int, longe
 
 
 if __name__ == "__main__":
-    url, ttl, name, path, seed, gpus, longest = sys.argv[1:]
-    main(url, float(ttl), name, path, int(seed), int(gpus), float(longest))
+    url, prefix, ttl, name, path, seed, gpus, longest = sys.argv[1:]
+    main(url, prefix, float(ttl), name, path, int(seed), int(gpus), float(longest))
