@@ -15,9 +15,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean
+from threading import Event
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -26,7 +28,7 @@ import redis
 
 from gpupool import Gpu, GpuPool, connect
 from tests.integration.redis_server import running_redis
-idle_shares = None
+from tests.performance.idle_share import idle_shares
 
 GPUS = 8
 JOB_SECONDS = 0.1
@@ -40,14 +42,27 @@ def node(name: str, gpus: int) -> list[Gpu]:
 
 
 @contextmanager
-def new_pool(url: str, nodes: int = 1, prefix: str = "{bench}") -> Iterator[GpuPool]:
-    with connect(url) as client:
+def new_pool(url: str, nodes: int = 1, gpus: int = GPUS) -> Iterator[GpuPool]:
+    """A pool of so many nodes, each of which says every two seconds that it is alive."""
+    with connect(url) as client, ThreadPoolExecutor(1) as publisher:
         client.flushall()
-        pool = GpuPool(client, prefix=prefix)
+        pool, stop = GpuPool(client, prefix="{bench}"), Event()
         pool.initialise()
-        for number in range(nodes):
-            pool.publish(f"n{number:03}", node(f"n{number:03}", GPUS))
-        yield pool
+
+        def publish() -> None:
+            for number in range(nodes):
+                pool.publish(f"n{number:03}", node(f"n{number:03}", gpus))
+
+        def keep_publishing() -> None:
+            while not stop.wait(2.0):
+                publish()
+
+        publish()
+        publisher.submit(keep_publishing)
+        try:
+            yield pool
+        finally:
+            stop.set()
 
 
 def percentile(values: list[float], percent: float) -> float:
@@ -144,7 +159,9 @@ def run_clients(
         return sorted(itertools.chain(*workers.starmap(client_process, work, chunksize=1)))
 
 
-async def asyncio_pool(clients: int, job: float, seconds: float) -> list[tuple[float, float, float]]:
+async def asyncio_pool(
+    clients: int, job: float, seconds: float
+) -> list[tuple[float, float, float]]:
     """The pool that is often written: a set of free GPUs, looked at each second."""
     free, turns = set(range(GPUS)), []
     end = time.monotonic() + seconds
@@ -230,9 +247,7 @@ def handover(url: str, seconds: float) -> dict[str, Any]:
     """From a release to the moment at which the next holder is in its block."""
     result: dict[str, Any] = {}
     for kind in (ours, redis_py_lock):
-        with new_pool(url) as pool:
-            if kind is ours:
-                pool.publish("n000", node("n000", 1))
+        with new_pool(url, gpus=1):
             turns = run_clients(url, kind, 4, 0.02, seconds)
         if kind is redis_py_lock:
             continue
