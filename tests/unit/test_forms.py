@@ -52,7 +52,7 @@ FULL: dict[str, Any] = {
         "max_parallel_experiments": 4,
         "seed": 1,
     },
-    "resources": {"min_memory_mb": 8000},
+    "resources": {"min_memory_mb": 8000, "min_host_memory_mb": 16000},
     "slo": {"latency": {"p90": {"threshold": 5.0, "weight": 2.0, "hard_fail": True}}},
     "benchmark": {
         "task": "text-to-text",
@@ -179,6 +179,8 @@ def test_an_emptied_field_takes_its_default() -> None:
         ("max_parallel_experiments", "1.5", "whole number"),
         ("gpus", "0", "greater than or equal to 1"),
         ("min_memory_mb", "99999999999", "less than or equal to"),
+        ("min_memory_mb", "-1", "greater than or equal to 0"),
+        ("min_host_memory_mb", "-1", "greater than or equal to 0"),
         ("traffic_scenarios", "D(1)", "D(1)"),
         ("num_concurrency", "1, x", "'x' is not a number"),
         ("num_concurrency", "0", "[0]: 0 is too small"),
@@ -229,6 +231,30 @@ def test_a_name_that_is_taken_is_refused() -> None:
     task(SMALL).save()
     form = TaskForm(posted(task(SMALL)), instance=task(SMALL))
     assert "already exists" in form.errors["name"][0]
+
+
+@pytest.mark.parametrize(("text", "resources"), [("", {}), ("0", {"min_memory_mb": 0})])
+def test_memory_that_is_not_said_is_estimated_and_0_is_no_minimum(
+    text: str, resources: dict[str, int]
+) -> None:
+    for before in ({}, {"min_memory_mb": 0}, {"min_memory_mb": 8000}):
+        instance = task({**SMALL, "resources": before})
+        form = TaskForm(posted(instance, min_memory_mb=text), instance=instance)
+        assert form.is_valid(), form.errors
+        assert form.instance.specification.get("resources", {}) == resources
+        shown = TaskForm(instance=form.instance)["min_memory_mb"].value()
+        assert shown == (None if text == "" else 0)
+
+
+def test_the_memory_field_says_that_empty_means_estimated() -> None:
+    assert "Empty: estimated from the model's files" in TaskForm().fields["min_memory_mb"].help_text
+
+
+def test_the_hosts_memory_is_asked_for_beside_it() -> None:
+    form = filled(min_host_memory_mb="16000")
+    assert form.is_valid(), form.errors
+    assert form.instance.file.resources.min_host_memory_mb == 16000
+    assert TaskForm()["min_host_memory_mb"].value() == 0
 
 
 def test_no_field_is_called_dataset() -> None:
