@@ -138,54 +138,77 @@ local function policy() -- All of it in one, for most scripts end without a look
 
   -- What is free -------------------------------------------------------------------------------
   --
-  -- FREE has, for each node with something free, "how many, the best score, the most on one
-  -- island" and the GPUs as JSON; or nothing, when it has to be looked up.
+  -- FREE has, for each node with something free, "how many, the best score, the most on one island"
+  -- and the GPUs as JSON; or nothing, when it has changed and has to be looked up. Written down is
+  -- what a script has looked up and left as it was.
 
-  local function write_free(name, gpus)
-    if #gpus == 0 then
-      call('HDEL', FREE, name)
-      return nil
+  -- How many there are, the best score (they are in its order), and the most on one island.
+  local function outline(gpus)
+    local most, on = 0, {}
+    for _, gpu in ipairs(gpus) do
+      local count = (on[gpu.island] or 0) + 1
+      on[gpu.island] = count
+      most = math.max(most, count)
     end
-    local rows, most, on = {}, 0, {}
-    for i, gpu in ipairs(gpus) do
-      rows[i] = {gpu.uuid, gpu.index, gpu.free, gpu.total, gpu.score, gpu.island}
-      on[gpu.island] = (on[gpu.island] or 0) + 1
-      most = math.max(most, on[gpu.island])
-    end
-    local text = #gpus .. ' ' .. gpus[1].score .. ' ' .. most .. ' ' .. cjson.encode(rows)
-    call('HSET', FREE, name, text)
-    return text
+    return #gpus, gpus[1].score, most
   end
 
-  -- The nodes that have something free, the best first: {name, count, best, most}.
+  local function write_free(node)
+    local rows = {}
+    for i, gpu in ipairs(node.free) do
+      rows[i] = {gpu.uuid, gpu.index, gpu.free, gpu.total, gpu.score, gpu.island}
+    end
+    local count, best, most = outline(node.free)
+    call('HSET', FREE, node.name, table.concat({count, best, most, cjson.encode(rows)}, ' '))
+  end
+
+  local function goes_before(a, b)
+    if a.best ~= b.best then
+      return a.best > b.best
+    end
+    if a.count ~= b.count then
+      return a.count < b.count
+    end
+    return a.name < b.name
+  end
+
+  -- The nodes that have something free, the best first: {name, count, best, most, left, free}. `left`
+  -- are its free GPUs less those that older requests keep, both nil until they are wanted.
   local function open_nodes()
     local open, flat = {}, call('HGETALL', FREE)
     for i = 1, #flat, 2 do
-      local name, text = flat[i], flat[i + 1]
-      if text == '' then
-        local node = node_of(name)
-        text = write_free(name, node and node.left or {})
+      local node = {name = flat[i]}
+      if flat[i + 1] == '' then
+        local known = node_of(node.name)
+        node.left = known and known.left or {}
+        node.free, node.is_new = node.left, true
+        if #node.left > 0 then
+          node.count, node.best, node.most = outline(node.left)
+        else
+          call('HDEL', FREE, node.name)
+        end
+      else
+        local count, best, most, rows = string.match(flat[i + 1], '^(%d+) (%d+) (%d+) (.*)$')
+        node.count, node.best, node.most = tonumber(count), tonumber(best), tonumber(most)
+        node.rows = rows
       end
-      if text then
-        local count, best, most, rows = string.match(text, '^(%d+) (%d+) (%d+) (.*)$')
-        open[#open + 1] = {
-          name = name, count = tonumber(count), best = tonumber(best), most = tonumber(most), rows = rows,
-        }
+      if node.count then
+        open[#open + 1] = node
       end
     end
-    table.sort(open, function(a, b)
-      if a.best ~= b.best then
-        return a.best > b.best
-      end
-      if a.count ~= b.count then
-        return a.count < b.count
-      end
-      return a.name < b.name
-    end)
+    table.sort(open, goes_before)
     return open
   end
 
-  -- Its free GPUs, less those that older requests keep; `free` has them all.
+  -- Write down what was looked up and has not changed.
+  local function close_nodes(open)
+    for _, node in ipairs(open) do
+      if node.is_new then
+        write_free(node)
+      end
+    end
+  end
+
   local function left_of(node)
     if not node.left then
       node.left = {}
@@ -353,9 +376,15 @@ local function policy() -- All of it in one, for most scripts end without a look
       uuids[i] = gpu.uuid
       mine[gpu.uuid] = true
     end
-    node.left, node.free = without(node.left, mine), without(node.free, mine)
-    node.count = #node.left
-    write_free(node.name, node.free)
+    local has_kept = node.left ~= node.free
+    node.free = without(node.free, mine)
+    node.left = has_kept and without(node.left, mine) or node.free
+    node.count, node.is_new = #node.left, false
+    if #node.free == 0 then
+      call('HDEL', FREE, node.name)
+    elseif node.rows then
+      call('HSET', FREE, node.name, '')
+    end
     local token = call('HINCRBY', POOL, 'token', 1)
     local lease = {
       id = redis.sha1hex(token .. ' ' .. time[1] .. time[2] .. ' ' .. request.holder),
@@ -437,7 +466,8 @@ local function policy() -- All of it in one, for most scripts end without a look
 
   -- Grant everything that can be granted now.
   local function serve_all()
-    local open, heads, taken = open_nodes(), {}, {}
+    local all, heads, taken = open_nodes(), {}, {}
+    local open = all
     if #open == 0 then
       return
     end
@@ -451,12 +481,16 @@ local function policy() -- All of it in one, for most scripts end without a look
       open = still_open or open
       head = oldest(heads)
     end
+    close_nodes(all)
   end
 
   -- Grant a new request, if there are GPUs for it; else nil.
   local function serve_one(request)
-    local node, gpus = place(request, open_nodes())
-    return node and grant(request, node, gpus, true)
+    local open = open_nodes()
+    local node, gpus = place(request, open)
+    local lease = node and grant(request, node, gpus, true)
+    close_nodes(open)
+    return lease
   end
 
   return serve_all, serve_one
