@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 import socket
 import sys
@@ -101,14 +102,15 @@ if EMBEDDED_REDIS:
             "choose a shorter one or set REDIS_URL"
         )
     REDIS_URL = f"unix://:{REDIS_PASSWORD}@{quote(str(REDIS_SOCKET))}"
-    CELERY_BROKER_URL = f"redis+socket://:{REDIS_PASSWORD}@{quote(str(REDIS_SOCKET))}"
 else:
-    REDIS_URL = CELERY_BROKER_URL = os.environ["REDIS_URL"]
+    REDIS_URL = os.environ["REDIS_URL"]
     if not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
         raise ImproperlyConfigured(
             "REDIS_URL: must begin with redis://, rediss:// or unix://, "
             "like redis://:password@host:6379/0"
         )
+# Celery has its own word for a Unix socket
+CELERY_BROKER_URL = re.sub("^unix://", "redis+socket://", REDIS_URL)
 
 # ── Celery: a doorbell; the database is the queue ───────────────────────────────────────────
 CELERY_TASK_SERIALIZER = "json"

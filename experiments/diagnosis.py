@@ -94,7 +94,10 @@ def nvml() -> str:
 
 
 def pool() -> str:
-    gpus = gpu_pool().gpus()
+    found = gpu_pool().snapshot()
+    gpus = found.gpus
+    if found.opens_in > 0:
+        raise ValueError(f"it is new or has lost data, and grants again in {found.opens_in:.0f} s")
     if not gpus:
         raise ValueError("no node has put its GPUs into the pool: start `manage.py worker`")
     leased = sum(gpu.state == "leased" for gpu in gpus)

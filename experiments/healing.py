@@ -20,11 +20,12 @@ RING_AGAIN_AFTER = timedelta(seconds=5)
 
 def end_what_lost_its_lease() -> None:
     """Experiments whose lease has ended wait again, or are cancelled with their task."""
-    pool = gpu_pool()
-    pool.reap()
     # The rows first: a lease that is granted after the look at the pool has no row in this list.
     experiments = list(Experiment.objects.filter(status__in=LEASED).select_related("task"))
-    alive = {lease.id for lease in pool.leases()}
+    pool = gpu_pool().snapshot()
+    if pool.opens_in > 0:
+        return  # It lost its data, and every holder has still time to say what it holds
+    alive = {lease.id for lease in pool.leases}
     for experiment in experiments:
         if experiment.lease_id not in alive:
             try:
