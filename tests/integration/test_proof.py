@@ -1,0 +1,98 @@
+"""The whole product on a machine whose NVML says what the test wants: proof before a launch."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.integration.product import Product, job, running_product, until
+from tests.programs.nvml_machine import Board, Machine, machine
+
+SPEED = """echo '{"speed": '$AUTOTUNER_X'}'"""
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Machine]:
+    with machine() as here:
+        here.boards = [Board("GPU-a"), Board("GPU-b")]
+        here.write()
+        yield here
+
+
+@pytest.fixture(scope="module")
+def product(node: Machine) -> Iterator[Product]:
+    theirs = node.environment()
+    stub = {name: theirs[name] for name in ("LD_LIBRARY_PATH", "NVML_STUB_STATE")}
+    with running_product("nvml", GPUPOOL_LEASE_TTL="10", **stub) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def healthy(node: Machine, product: Product) -> None:
+    """Two idle GPUs, whatever the test before has left."""
+    node.boards, node.processes = [Board("GPU-a"), Board("GPU-b")], []
+    node.write()
+    until(lambda: all(one["state"] != "faulty" for one in product.json("gpus")["gpus"]), 20)
+    for one in product.json("gpus")["gpus"]:
+        if one["state"] == "quarantined":
+            product.manage("gpus", "return", one["uuid"])
+
+
+def gpu(product: Product, uuid: str) -> dict[str, Any]:
+    return next(one for one in product.json("gpus")["gpus"] if one["uuid"] == uuid)
+
+
+def test_a_gpu_with_a_foreign_process_is_quarantined_and_the_experiment_runs_on_another(
+    node: Machine, product: Product
+) -> None:
+    with subprocess.Popen(["sleep", "300"]) as foreign:
+        # Its memory does not show, so that only the process tells
+        node.processes = [("GPU-a", foreign.pid, 30_000, "c")]
+        node.write()
+        task = product.finished(job("foreign", SPEED, [7]))
+        foreign.kill()
+
+    [experiment] = task["experiments"]
+    assert experiment["status"] == "SUCCESS" and experiment["gpus"] == ["GPU-b"]
+    assert experiment["attempt"] == 1  # Not charged
+    state = gpu(product, "GPU-a")
+    assert state["state"] == "quarantined"
+    assert f"process {foreign.pid} (sleep) uses it, 30000 MiB" in state["why"]
+
+
+def test_an_experiment_waits_until_the_memory_of_the_last_engine_is_back(
+    node: Machine, product: Product
+) -> None:
+    for board in node.boards:
+        board.used = 70_000
+    node.write()
+    product.tune(job("memory", SPEED, [8]))
+    until(lambda: product.json("show", "memory")["experiments"][0]["status"] == "DEPLOYING", 30)
+    time.sleep(1)
+    for board in node.boards:
+        board.used = 600
+    node.write()
+
+    task = until(lambda: (t := product.json("show", "memory"))["status"] == "COMPLETED" and t, 60)
+
+    [experiment] = task["experiments"]
+    assert [move["to"] for move in experiment["moves"]] == [
+        *("PLACED", "DEPLOYING", "BENCHMARKING", "SUCCESS")
+    ]
+
+
+def test_a_gpu_that_the_driver_has_lost_is_shown_and_not_granted(
+    node: Machine, product: Product
+) -> None:
+    node.boards[0].lost = 1
+    node.write()
+    state = until(
+        lambda: (found := gpu(product, "GPU-a"))["state"] == "faulty" and found, 20, product.said
+    )
+    assert "lost" in state["why"]
+
+    task = product.finished(job("lost", SPEED, [1, 2, 3]))
+
+    assert {uuid for one in task["experiments"] for uuid in one["gpus"]} == {"GPU-b"}
