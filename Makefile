@@ -7,7 +7,7 @@ HOST ?= 127.0.0.1
 unexport PORT HOST
 MAKEOVERRIDES =
 
-.PHONY: run serve test engines browser gpu lint
+.PHONY: run serve test stress engines browser gpu lint
 
 run:  ## everything, with a real engine and a demo search
 	@$(PYTHON) install.py --engine
@@ -17,9 +17,13 @@ serve:  ## everything, without engine and demo
 	@$(PYTHON) install.py
 	@exec .venv/bin/python manage.py up --host $(HOST) --port $(PORT) --no-demo
 
-test:  ## unit and integration tests; what needs an engine, Chromium or a GPU is left out
+test:  ## unit and integration tests; what needs an engine, Chromium, a GPU or a minute is left out
 	@$(PYTHON) install.py --dev
-	@.venv/bin/python -m pytest -m "not engine and not browser and not gpu"
+	@.venv/bin/python -m pytest -m "not stress and not engine and not browser and not gpu"
+
+stress:  ## many processes, kill -9, Redis restarts: does an invariant ever break?
+	@$(PYTHON) install.py --dev
+	@.venv/bin/python -m pytest -m stress -s
 
 engines:  ## the tests on real engines: vllm and llama-cpp-python, those that are installed
 	@$(PYTHON) install.py --dev --engine

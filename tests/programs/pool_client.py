@@ -3,19 +3,21 @@
 pool_client.py URL PREFIX TTL NAME DIARY SEED GPUS LONGEST
 
 Asks for 1 to GPUS GPUs at a time and uses them for up to LONGEST seconds. Into DIARY it writes what
-it believes, in lines `what monotonic-seconds token gpu,gpu,…`:
+it believes, in lines `what looked done token gpu,gpu,…`:
 
     has    it is in the block, and its first look said that it holds the lease
     acts   it looked again, and the lease was not lost
     lost   it looked, and the lease was lost
     gave   it leaves the block
 
-The time of `has` and `acts` is of right before the look: then it held the lease for sure. A line is
-written whole or not at all, also when the program is killed.
+The times are of the monotonic clock: `looked` is right before the look, so that then it held the
+lease for sure, and `done` is when it acted. A line is written whole or not at all, also when the
+program is killed. SIGTERM ends it in order.
 """
 
 import os
 import random
+import signal
 import sys
 import time
 from contextlib import suppress
@@ -32,8 +34,9 @@ class Diary:
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
-    def write(self, what: str, at: float, lease: HeldLease) -> None:
-        line = f"{what} {at:.6f} {lease.token} {','.join(lease.gpus)}\n"
+    def write(self, what: str, looked: float, lease: HeldLease) -> None:
+        gpus = ",".join(lease.gpus)
+        line = f"{what} {looked:.6f} {time.monotonic():.6f} {lease.token} {gpus}\n"
         os.write(self._file, line.encode())
 
 
@@ -42,17 +45,18 @@ def use(lease: HeldLease, diary: Diary, seconds: float) -> None:
     what, end = "has", time.monotonic() + seconds
     while (now := time.monotonic()) < end:
         if lease.lost:
-            return diary.write("lost", time.monotonic(), lease)
+            return diary.write("lost", now, lease)
         diary.write(what, now, lease)
         what = "acts"
         time.sleep(LOOK_EVERY)
-    diary.write("gave", now, lease)
+    diary.write("lost" if lease.lost else "gave", now, lease)
 
 
 def main(
     url: str, prefix: str, ttl: float, name: str, path: str, seed: int, gpus: int, longest: float
 ) -> None:
     """Use GPUs until somebody ends this process."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     chance = random.Random(seed)
     diary = Diary(path)
     with connect(url) as client:
