@@ -107,13 +107,17 @@ class KeepAlive:
         name: str = "",
         on_loss: Callable[[], None] = lambda: None,
         granted_after: float | None = None,
+        first_renew: Callable[[], str] | None = None,
     ) -> None:
         """`renew` extends the lease to `ttl` seconds from now and says HELD, or why it is lost.
 
         A sound of the bell means that the lease may be lost. `on_loss` is called once, from
-        another thread. `granted_after` is a moment of the monotonic clock before the grant.
+        another thread. `granted_after` is a moment of the monotonic clock before the grant. When
+        that is so long ago that the lease may have ended, `first_renew` is called first, which
+        must not bring back one that has.
         """
         self._renew = renew
+        self._first_renew = first_renew or renew
         self._ttl = ttl
         self._bell = bell
         self._name = name
@@ -129,6 +133,7 @@ class KeepAlive:
     def __enter__(self) -> Self:
         """Starts to renew; waits for the first answer where it is not known how long it is good."""
         if time.monotonic() < self._deadline:
+            self._first_renew = self._renew
             self._thread.start()
             return self
         self._deadline = self._good_until(time.monotonic())
@@ -210,13 +215,14 @@ class KeepAlive:
         # on the safe side.
         sent = time.monotonic()
         try:
-            answer = self._renew()
+            answer = self._first_renew()
         except (RedisError, OSError) as error:
             log.warning("Lease %s: could not be renewed: %s", self._name, error)
             return False
         with self._lock:
             if answer == HELD:
                 self._deadline = self._good_until(sent)
+                self._first_renew = self._renew
             elif not self._stop.is_set():
                 self._why = answer
                 self._ended.set()

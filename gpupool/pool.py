@@ -153,9 +153,13 @@ class GpuPool:
         answer = self._call("leave", holder)
         return answer and granted(answer)
 
-    def renew(self, lease: Lease) -> str:
-        """Let the lease end `ttl` seconds from now: HELD; anything else is why it is lost."""
-        answer: str = self._call("renew", lease.id, lease.to_json())
+    def renew(self, lease: Lease, take_up: bool = True) -> str:
+        """Let the lease end `ttl` seconds from now: HELD; anything else is why it is lost.
+
+        `take_up` says that it has not ended for sure, as far as time goes: one that Redis has lost
+        is written down again.
+        """
+        answer: str = self._call("renew", lease.id, lease.to_json() if take_up else "")
         if answer == HELD:
             return HELD
         by = answer.removeprefix("revoked ")
@@ -181,8 +185,11 @@ class GpuPool:
     def keep_alive(self, lease: Lease, **options: Any) -> KeepAlive:
         """A context manager that renews the lease, and knows when it is lost.
 
-        `options` are those of KeepAlive: `on_loss` and `granted_after`.
+        `options` are those of KeepAlive: `on_loss`, and `granted_after`: with that, a lease which
+        may have ended is never taken up again after lost data.
         """
+        if "granted_after" in options:
+            options["first_renew"] = lambda: self.renew(lease, take_up=False)
         bell = Notices(self.redis, f"{self.prefix}:told:{lease.id}")
         return KeepAlive(lambda: self.renew(lease), self.ttl, bell, lease.id, **options)
 

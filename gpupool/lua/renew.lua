@@ -4,7 +4,7 @@
 -- its holder was granted what the other had given back.
 --
 -- ARGV[3]  lease id
--- ARGV[4]  the lease as JSON, as it was granted
+-- ARGV[4]  the lease as JSON, as it was granted; empty: it may have ended, and is not taken up
 --
 -- Returns 'held', 'lost' when it has ended, or 'revoked ' and by whom.
 
@@ -47,7 +47,7 @@ if text then
     call('ZADD', DUE, now + ttl, 'lease ' .. ARGV[3])
   end
 else
-  answer = now < opens and take_up() or 'lost'
+  answer = now < opens and ARGV[4] ~= '' and take_up() or 'lost'
 end
 schedule()
 return answer

@@ -208,6 +208,19 @@ def test_of_two_that_claim_a_gpu_the_one_granted_last_is_right(folder: Path) -> 
         assert [lease.id for lease in pool.leases()] == [second.id]
 
 
+def test_a_lease_that_may_have_ended_is_not_taken_up_again(folder: Path) -> None:
+    with running_redis(folder) as server, new_pool(server.url, TTL) as pool:
+        first, second = two_turns(pool)
+        pool.redis.flushall()
+        # Its holder was stopped for so long between the grant and the block
+        with pool.keep_alive(first, granted_after=time.monotonic() - TTL) as stopped:
+            assert stopped.lost
+        assert pool.leases() == []
+        with pool.keep_alive(second, granted_after=time.monotonic()) as running:
+            until(pool.leases, WITHIN)
+            assert not running.lost
+
+
 def test_who_says_nothing_within_the_window_has_lost_its_lease(folder: Path) -> None:
     with running_redis(folder) as server, new_pool(server.url, TTL) as pool:
         first, second = two_turns(pool)
