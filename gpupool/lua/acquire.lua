@@ -9,10 +9,10 @@
 -- Returns {lease, millisecond it ends}, or {millisecond since when it waits}.
 
 local request = cjson.decode(ARGV[3])
-local lease = lease_of(request.holder)
-if lease then
+request.since = math.min(now, request.since or now)
+if call('HEXISTS', HOLDERS, request.holder) == 1 then
   schedule()
-  return lease
+  return lease_of(request.holder) or {string.format('%.0f', request.since)}
 end
 
 local waiting = request_of(request.holder)
@@ -29,8 +29,7 @@ if waiting then
     seen(request.holder)
   end
 else
-  request.since = math.min(now, request.since or now)
-  lease = grant_at_once(request)
+  local lease = grant_at_once(request)
   if lease then
     return lease
   end

@@ -122,17 +122,17 @@ local function policy() -- All of it in one, for most scripts end without a look
     return gpu.total >= request.min_memory_mb and (request.gpus == 1 or gpu.island >= 0)
   end
 
-  -- How large a node is: its GPUs, the memory of the largest and of the smallest, whether some only
-  -- work alone, and its host memory; nil when nothing is granted there.
+  -- How large a node is, as `write_offer` has written; nil when nothing is granted there.
   local function size_of(name)
     local text = call('HGET', SIZES, name)
     if not text then
       return nil
     end
-    local count, largest, smallest, alone, host = string.match(text, '^(%d+) (%d+) (%d+) (%d) (%d+)$')
+    local usable, total, largest, smallest, alone, host =
+      string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%d) (%d+)$')
     return {
-      count = tonumber(count), largest = tonumber(largest), smallest = tonumber(smallest),
-      alone = alone == '1', host = tonumber(host),
+      usable = tonumber(usable), total = tonumber(total), largest = tonumber(largest),
+      smallest = tonumber(smallest), alone = alone == '1', host = tonumber(host),
     }
   end
 
@@ -296,9 +296,9 @@ local function policy() -- All of it in one, for most scripts end without a look
     local found = {}
     for _, name in ipairs(call('HKEYS', SIZES)) do
       local size = not taken[name] and size_of(name)
-      if size and size.count >= request.gpus and size.largest >= request.min_memory_mb then
+      if size and size.usable >= request.gpus and size.largest >= request.min_memory_mb then
         local times = frees[name] or {}
-        local missing = request.gpus - (size.count - #times)
+        local missing = request.gpus - (size.total - #times)
         table.insert(found, {name = name, at = missing > 0 and times[missing] or now})
       end
     end
@@ -316,8 +316,12 @@ local function policy() -- All of it in one, for most scripts end without a look
   local function reservation(request, taken)
     local own = call('HGET', RESERVED, request.holder)
     local size = own and not taken[own] and size_of(own)
-    if size and size.count >= request.gpus and (size.smallest >= request.min_memory_mb or free_at(node_of(own), request)) then
-      return own
+    if size and size.usable >= request.gpus then
+      -- Most nodes are all alike, and need no closer look
+      local is_plain = size.smallest >= request.min_memory_mb and not size.alone
+      if is_plain and size.host >= request.min_host_memory_mb or free_at(node_of(own), request) then
+        return own
+      end
     end
     local soonest, chosen
     for _, bound in ipairs(earliest(request, taken)) do
@@ -403,7 +407,7 @@ local function policy() -- All of it in one, for most scripts end without a look
     }
     local text = cjson.encode(lease)
     if is_new_request or not dequeue(request.holder, 1) then
-      count_lease(request.group, 1)
+      count_lease(request.group, 1, request.group_limit)
     end
     record(lease, text)
     return {text, string.format('%.0f', now + ttl)}
@@ -509,8 +513,13 @@ local function grant_at_once(request)
   if now < opens or call('HLEN', SHAPES) > 0 then
     return nil
   end
-  if request.group ~= '' and request.group_limit > 0 then
-    if group_of(request.group).leases >= request.group_limit then
+  if request.group ~= '' then
+    local group = group_of(request.group)
+    local is_known = group.leases > 0 or group.eligible > 0
+    if is_known and group.limit ~= request.group_limit then
+      return nil -- Another limit may let an older one of the group go first
+    end
+    if group.limit > 0 and group.leases >= group.limit then
       return nil
     end
   end

@@ -42,13 +42,7 @@ if call('HEXISTS', DRAINING, name) == 0 then
     end
     return a[2] < b[2]
   end)
-  local largest, smallest, alone = 0, nil, 0
-  for _, gpu in ipairs(offer.gpus) do
-    largest, smallest = math.max(largest, gpu[4]), math.min(smallest or gpu[4], gpu[4])
-    alone = gpu[6] < 0 and 1 or alone
-  end
-  call('HSET', OFFERS, name, cjson.encode(offer))
-  call('HSET', SIZES, name, table.concat({#offer.gpus, largest, smallest or 0, alone, offer.host}, ' '))
+  write_offer(name, offer)
   call('ZADD', DUE, now + SILENT_AFTER, 'node ' .. name)
   reopen(name)
 end

@@ -30,9 +30,8 @@ local function take_up()
   if lease.token > tonumber(call('HGET', POOL, 'token')) then
     call('HSET', POOL, 'token', string.format('%.0f', lease.token))
   end
-  if not dequeue(lease.holder, 1) then
-    count_lease(lease.group, 1)
-  end
+  dequeue(lease.holder, 0) -- Its request may have been of another group
+  count_lease(lease.group, 1)
   record(lease, ARGV[4])
   return 'held'
 end

@@ -105,6 +105,22 @@ local function node_of(name)
   return node
 end
 
+-- Keep what a node offers, and an outline of it: how many of its GPUs can be granted sooner or later
+-- (not those that somebody has to return first), how many there are, of the first the memory of the
+-- largest and of the smallest, whether some work only alone; and its host memory.
+local function write_offer(name, offer)
+  local usable, largest, smallest, alone = 0, 0, math.huge, 0
+  for _, gpu in ipairs(offer.gpus) do
+    if (gpu[7] or 0) >= 0 then
+      usable, largest, smallest = usable + 1, math.max(largest, gpu[4]), math.min(smallest, gpu[4])
+      alone = gpu[6] < 0 and 1 or alone
+    end
+  end
+  smallest = math.min(smallest, largest)
+  call('HSET', OFFERS, name, cjson.encode(offer))
+  call('HSET', SIZES, name, table.concat({usable, #offer.gpus, largest, smallest, alone, offer.host}, ' '))
+end
+
 -- Something of the node may be free now. What it is, the next look at it will tell.
 local function reopen(name)
   nodes[name] = nil
@@ -190,9 +206,10 @@ local function settle(group)
   end
 end
 
-local function count_lease(name, change)
+local function count_lease(name, change, limit)
   if name ~= '' then
     local group = group_of(name)
+    group.limit = limit or group.limit
     group.leases = math.max(0, group.leases + change)
     settle(group)
   end
@@ -293,10 +310,15 @@ local function end_of(id)
   return call('ZSCORE', DUE, 'lease ' .. id) or nil
 end
 
--- The holder's lease as {text, millisecond it ends}; nil when it has none.
+-- The holder's lease as {text, millisecond it ends}; nil when it has none. After lost data, one that
+-- nobody has renewed since may have been given back, and its GPUs be another's: it is told to nobody.
 local function lease_of(holder)
   local id = call('HGET', HOLDERS, holder)
-  return id and {call('HGET', LEASES, id), end_of(id)} or nil
+  local ends = id and end_of(id)
+  if not ends or (now < opens and tonumber(ends) <= opens) then
+    return nil
+  end
+  return {call('HGET', LEASES, id), ends}
 end
 
 -- Let the holder know that its lease has ended, or will not be renewed.
@@ -316,7 +338,7 @@ local function mark_quarantine(uuid, node, ends)
         gpu[7] = ends
       end
     end
-    call('HSET', OFFERS, node, cjson.encode(offer))
+    write_offer(node, offer)
     reopen(node)
   end
 end
