@@ -43,13 +43,18 @@ class Diary:
 def use(lease: HeldLease, diary: Diary, seconds: float) -> None:
     """Act on the GPUs for so long; before each act look whether they are still ours."""
     what, end = "has", time.monotonic() + seconds
-    while (now := time.monotonic()) < end:
-        if lease.lost:
-            return diary.write("lost", now, lease)
-        diary.write(what, now, lease)
-        what = "acts"
-        time.sleep(LOOK_EVERY)
-    diary.write("lost" if lease.lost else "gave", now, lease)
+    try:
+        while (now := time.monotonic()) < end:
+            if lease.lost:
+                return diary.write("lost", now, lease)
+            diary.write(what, now, lease)
+            what = "acts"
+            time.sleep(LOOK_EVERY)
+    except SystemExit:  # In order: it is given back
+        now = time.monotonic()
+        diary.write("lost" if lease.lost else "gave", now, lease)
+        raise
+    return diary.write("lost" if lease.lost else "gave", now, lease)
 
 
 def main(
