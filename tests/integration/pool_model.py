@@ -91,7 +91,7 @@ class Model:
         is_first = self.is_new or not 0 <= passed < WRITE_EVERY
         if is_first:
             self.clock, self.wall = self.now, wall
-        if self.is_new or (self.is_restarted and is_first):
+        if self.is_new or self.is_restarted:
             self.opens = self.now + self.ttl
             self.token = max(self.token, wall // 1000 * 10_000)
             self.is_new = self.is_restarted = False

@@ -8,8 +8,8 @@ from typing import Any
 import redis
 
 from gpupool import HELD, Gpu, GpuPool, Lease
-from tests.integration.pool_model import WRITE_EVERY, Model, Request
 from tests.integration.pool_model import Lease as Known
+from tests.integration.pool_model import Model, Request
 from tests.integration.virtual_pool import VirtualPool, audit, decoded
 
 TTL = 60_000  # All times are milliseconds
@@ -45,6 +45,7 @@ class World:
         self.asked: dict[str, tuple[Request, float | None]] = {}  # And since when
         self.old: deque[Belief] = deque(maxlen=6)
         self.shown = 0
+        self.done = 0  # How often something was done to both
         self.run(GpuPool.initialise, lambda model: setattr(model, "opens", model.now))
 
     # Time
@@ -58,6 +59,7 @@ class World:
         if self.shown != self.wall:
             self.pool.set_time(self.wall)
             self.shown = self.wall
+        self.done += 1
         fresh = self.model.is_new or self.model.is_restarted
         step = self.model.begin(self.wall)
         if not fresh:
@@ -259,8 +261,6 @@ class World:
     def _restart(self, model: Model) -> None:
         """Redis is away for a second."""
         self.pass_time(1_000)
-        if 0 <= self.wall - model.wall < WRITE_EVERY:
-            self.pass_time(WRITE_EVERY)  # In less, says state.lua, no Redis restarts
         self.model = model
         if self.wall // 1000 * 10_000 <= self.highest:
             self.highest = 0  # The clock was put back and data is lost: nobody knows the tokens
