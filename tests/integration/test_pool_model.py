@@ -41,7 +41,8 @@ class PoolMachine(RuleBasedStateMachine):
     """What may happen to a pool, in any order."""
 
     client: redis.Redis
-    steps = scripts = 0
+    steps = scripts = done = 0
+    world: Any = None  # Until it has begun
 
     @initialize(loses_nothing=st.booleans())
     def begin(self, loses_nothing: bool) -> None:
@@ -54,7 +55,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     def check_invariants(self, *_: Any, **__: Any) -> None:
         """After each rule, which has looked itself; counted are those that did something."""
-        if self.done < self.world.done:
+        if self.world and self.done < self.world.done:
             type(self).steps += 1
             type(self).scripts += self.world.done - self.done
             self.done = self.world.done
@@ -81,10 +82,11 @@ class PoolMachine(RuleBasedStateMachine):
         request = Request(holder, *shape, *group, priority, expected)
         self.world.ask(request, (self.world.wall - waited) / 1000 if waited else None)
 
-    @rule(holder=holders)
-    def ask_again(self, holder: str) -> None:
-        if holder in self.world.asked:
-            self.world.ask(*self.world.asked[holder])
+    @precondition(lambda self: self.world.asked)
+    @rule(number=some)
+    def ask_again(self, number: int) -> None:
+        asked = list(self.world.asked.values())
+        self.world.ask(*asked[number % len(asked)])
 
     @rule(holder=holders)
     def stop_waiting(self, holder: str) -> None:
@@ -96,21 +98,25 @@ class PoolMachine(RuleBasedStateMachine):
         who = [name for name in sorted(self.world.beliefs) if self.world.believes(name)]
         return self.world.beliefs[who[number % len(who)]] if who else None
 
+    @precondition(lambda self: self.world.beliefs)
     @rule(number=some)
     def renew(self, number: int) -> None:
         if belief := self.believer(number):
             self.world.renew(belief)
 
+    @precondition(lambda self: self.world.beliefs)
     @rule(number=some)
     def release(self, number: int) -> None:
         if belief := self.believer(number):
             self.world.release(self.world.forget(belief.lease.holder).lease)
 
+    @precondition(lambda self: self.world.beliefs)
     @rule(number=some, gpu=some, ms=st.sampled_from([3_000, 40_000]))
     def refuse(self, number: int, gpu: int, ms: int) -> None:
         if belief := self.believer(number):
             self.world.refuse(belief, belief.lease.gpus[gpu % len(belief.lease.gpus)], ms)
 
+    @precondition(lambda self: self.world.beliefs)
     @rule(number=some)
     def revoke(self, number: int) -> None:
         if belief := self.believer(number):
@@ -138,7 +144,7 @@ class PoolMachine(RuleBasedStateMachine):
         if looks:
             self.world.look()
 
-    @rule(seconds=st.sampled_from([9, 16, 64]), renew=st.booleans())
+    @rule(seconds=st.sampled_from([9, 9, 16, 64]), renew=st.booleans())
     def live(self, seconds: int, renew: bool) -> None:
         """Time passes as it should: nodes are heard, requests repeated, leases perhaps renewed."""
         for second in range(0, seconds, 4):

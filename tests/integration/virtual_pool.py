@@ -21,7 +21,7 @@ for i, key in ipairs(KEYS) do
   all[i] = {kind, kind == 'zset' and redis.call('ZRANGE', key, 0, -1, 'WITHSCORES') or
     read[kind] and redis.call(read[kind], key) or {}}
 end
-return all
+return cjson.encode(all)
 """
 
 
@@ -44,10 +44,10 @@ class VirtualPool(GpuPool):
 
     def books(self) -> dict[str, Any]:
         """All keys: hashes as dicts, sorted sets as dicts of scores, sets as sets."""
-        found = self._everything(self._keys)
+        found = zip(KEYS, json.loads(self._everything(self._keys)), strict=True)
         return {
-            name: set(flat) if kind == "set" else dict(zip(flat[::2], flat[1::2], strict=True))
-            for name, (kind, flat) in zip(KEYS, found, strict=True)
+            name: set(flat) if kind == "set" else _pairs(flat or [])  # Lua's {} is both
+            for name, (kind, flat) in found
         }
 
     def go_back_to(self, books: Mapping[str, Any], run: str) -> None:
@@ -78,6 +78,10 @@ def virtual_scripts() -> dict[str, str]:
 def parts(ms: int) -> dict[str, int]:
     """What TIME would return."""
     return {"s": ms // 1000, "us": ms % 1000 * 1000}
+
+
+def _pairs(flat: list[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 @lru_cache(maxsize=4096)
