@@ -63,7 +63,8 @@ def run(experiment_id: int, lease_id: str) -> Experiment:
         give_back(lease)
         return experiment
     try:
-        with pool.keep_alive(lease) as keep_alive:
+        # Nobody knows how long ago it was granted: one that has ended must not come back
+        with pool.keep_alive(lease, granted_after=-math.inf) as keep_alive:
             attempt.to_the_end(keep_alive)
     finally:
         give_back(lease)
@@ -128,6 +129,7 @@ class Attempt:
             experiment.folder.mkdir(parents=True)
             self.prove_gpus_free()
             results = self.run_job() if self.file.base_runtime == "job" else self.run_engine()
+            self.check_lease()  # Of one who slept: nobody may have moved the row yet
             experiment.succeed(**results)
         except ExperimentFailed as failure:
             experiment.fail(failure.kind, failure.message)
@@ -163,10 +165,14 @@ class Attempt:
         if found:
             raise GpusInUse(found)
 
-    def check(self) -> None:
-        """Raise when the experiment must not go on: lease lost, too late, cancelled."""
+    def check_lease(self) -> None:
+        """Raise when its GPUs may be another's."""
         if self.keep_alive.lost:
             raise LeaseGone(self.keep_alive.why)
+
+    def check(self) -> None:
+        """Raise when the experiment must not go on: lease lost, too late, cancelled."""
+        self.check_lease()
         if time.monotonic() > self.deadline:
             kind, doing = FailureKind.TIMEOUT, "not done"
             if self.experiment.status == Status.DEPLOYING:

@@ -23,6 +23,11 @@ TAKEN_AWAY = "its lease was taken away by "
 HELD = "held"  # What a renewal answers; anything else says why the lease is lost
 
 
+def steady() -> float:
+    """Seconds of a clock that nobody sets, and that goes on while the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class LeaseLost(Exception):
     """The lease ended while it was used: its GPUs may belong to somebody else."""
 
@@ -112,7 +117,7 @@ class KeepAlive:
         """`renew` extends the lease to `ttl` seconds from now and says HELD, or why it is lost.
 
         A sound of the bell means that the lease may be lost. `on_loss` is called once, from
-        another thread. `granted_after` is a moment of the monotonic clock before the grant. When
+        another thread. `granted_after` is a moment of the steady clock before the grant. When
         that is so long ago that the lease may have ended, `first_renew` is called first, which
         must not bring back one that has.
         """
@@ -132,11 +137,11 @@ class KeepAlive:
 
     def __enter__(self) -> Self:
         """Starts to renew; waits for the first answer where it is not known how long it is good."""
-        if time.monotonic() < self._deadline:
+        if steady() < self._deadline:
             self._first_renew = self._renew
             self._thread.start()
             return self
-        self._deadline = self._good_until(time.monotonic())
+        self._deadline = self._good_until(steady())
         self._thread.start()
         self._answered.wait(self._ttl * (1 - STOP_MARGIN))
         return self
@@ -155,7 +160,7 @@ class KeepAlive:
     def stop(self) -> None:
         """Renew no more, and hear of no later loss: the lease is about to be given back."""
         with self._lock:
-            if time.monotonic() >= self._deadline:
+            if steady() >= self._deadline:
                 self._ended.set()
             self._stop.set()
 
@@ -164,7 +169,7 @@ class KeepAlive:
         """Whether the GPUs may belong to somebody else."""
         # Looked up on the clock, not by the thread: that one may hang in a call to Redis.
         with self._lock:
-            if time.monotonic() >= self._deadline and not self._stop.is_set():
+            if steady() >= self._deadline and not self._stop.is_set():
                 self._ended.set()
             return self._ended.is_set()
 
@@ -180,9 +185,9 @@ class KeepAlive:
 
     def wait(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds for the lease to be lost; whether it is."""
-        end = time.monotonic() + timeout
-        while not self.lost and (left := end - time.monotonic()) > 0:
-            self._ended.wait(max(0.0, min(left, self._deadline - time.monotonic())))
+        end = steady() + timeout
+        while not self.lost and (left := end - steady()) > 0:
+            self._ended.wait(max(0.0, min(left, self._deadline - steady())))
         return self.lost
 
     def _good_until(self, renewed: float) -> float:
@@ -200,7 +205,7 @@ class KeepAlive:
 
     def _pause(self, seconds: float) -> None:
         """Wait for the next renewal, or for a word that it must come now."""
-        seconds = min(seconds, max(0.0, self._deadline - time.monotonic()))
+        seconds = min(seconds, max(0.0, self._deadline - steady()))
         try:
             # It listens from here on: a ring after the look is heard
             nothing = self._bell.wait(0) is None
@@ -213,7 +218,7 @@ class KeepAlive:
         """One renewal; whether Redis answered."""
         # Redis counts the time to live from when it answers, so counting from before the call is
         # on the safe side.
-        sent = time.monotonic()
+        sent = steady()
         try:
             answer = self._first_renew()
         except (RedisError, OSError) as error:

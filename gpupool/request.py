@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from gpupool.leases import KeepAlive, Lease, LeaseLost, LeaseTimeout, granted
+from gpupool.leases import KeepAlive, Lease, LeaseLost, LeaseTimeout, granted, steady
 
 if TYPE_CHECKING:
     from gpupool.pool import GpuPool
@@ -126,16 +125,16 @@ class LeaseRequest:
 
     def _wait(self) -> Lease:
         """Ask, then listen; asked again only to keep the place, or when something was missed."""
-        give_up = float("inf") if self._timeout is None else time.monotonic() + self._timeout
+        give_up = float("inf") if self._timeout is None else steady() + self._timeout
         since: float | None = None
-        self._granted_after = time.monotonic()
+        self._granted_after = steady()
         while not self._given_up.is_set():
-            left = give_up - time.monotonic()
+            left = give_up - steady()
             if left <= 0 and since is not None:
                 return self._last_look()
             try:
                 self._notices.listen()  # First: a grant right after the question is heard too
-                asked = time.monotonic()
+                asked = steady()
                 answer = self._pool.ask(self.holder, since=since, **self._request)
                 if isinstance(answer, Lease):
                     return answer

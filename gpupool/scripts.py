@@ -41,8 +41,9 @@ KEYS = (
     *("leases", "holders", "waiting", "queue", "shapes", "reserved", "groups", "members", "due"),
     "sizes",
 )
-# Before each script: its names and its clock, then the policy.
-SHARED = ("state", "order")
+# Before each script: names and clock, how things are written down, what is free, which GPUs of it,
+# and whose turn it is.
+SHARED = ("state", "books", "free", "choice", "order")
 
 
 def connect(url: str) -> redis.Redis:

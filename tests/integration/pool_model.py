@@ -93,7 +93,7 @@ class Model:
             self.clock, self.wall = self.now, wall
         if self.is_new or self.is_restarted:
             self.opens = self.now + self.ttl
-            self.token = max(self.token, wall // 1000 * 10_000)
+            self.token = max(self.token, wall * 10)
             self.is_new = self.is_restarted = False
         self.leases = {name: one for name, one in self.leases.items() if one.ends > self.now}
         for holder in [one.holder for one in self.waiting.values() if one.until <= self.now]:
