@@ -83,6 +83,22 @@ def test_an_experiment_waits_until_the_memory_of_the_last_engine_is_back(
     ]
 
 
+def test_a_gpu_that_was_added_runs_experiments_beside_the_others(
+    node: Machine, product: Product
+) -> None:
+    node.boards.append(Board("GPU-c"))
+    node.write()
+    until(lambda: len(product.json("gpus")["gpus"]) == 3, 20)
+    # Each waits until all three are there
+    meet = f"touch {product.folder}/met-$AUTOTUNER_X; "
+    meet += f"while test $(ls {product.folder}/met-* | wc -l) -lt 3; do sleep 0.1; done; "
+
+    task = product.finished(job("three", meet + SPEED, [1, 2, 3], max_parallel_experiments=3))
+
+    assert [one["status"] for one in task["experiments"]] == ["SUCCESS"] * 3
+    assert len({one["gpus"][0] for one in task["experiments"]}) == 3
+
+
 def test_a_gpu_that_the_driver_has_lost_is_shown_and_not_granted(
     node: Machine, product: Product
 ) -> None:

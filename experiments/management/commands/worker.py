@@ -38,19 +38,21 @@ class Command(ShellCommand):
             raise BadInput("GPUPOOL_INVENTORY", str(error)) from error
         pool = gpu_pool()
         pool.publish(settings.NODE, gpus, host_memory_mb(0))
-        # Experiments spend their time in child processes: one worker process for each GPU.
-        queue = jobs.queue_of(settings.NODE)
-        service = Service("experiments", celery_worker("node", queue, max(1, len(gpus))))
-        service.start()
+        self.services: list[Service] = []
+        self.processes = 0
+        self.make_room(max(1, len(gpus)))
         listener = threading.Thread(target=take_grants, args=(stop,), daemon=True)
         listener.start()
         self.stdout.write(f"node {settings.NODE}: {len(gpus)} GPUs in the pool")
         try:
             while not stop.wait(PUBLISH_EVERY):
-                service.keep_running()
+                for service in self.services:
+                    service.keep_running()
                 try:
-                    ours = resident_mb(service.descendants())
-                    pool.publish(settings.NODE, inventory().gpus(), host_memory_mb(ours))
+                    gpus = inventory().gpus()
+                    self.make_room(len(gpus))
+                    ours = resident_mb(pid for one in self.services for pid in one.descendants())
+                    pool.publish(settings.NODE, gpus, host_memory_mb(ours))
                 except (PoolUnreachable, NoDriver) as error:
                     log.warning("The pool was not told of this node's GPUs: %s", error)
         except ServiceFailed as error:
@@ -61,7 +63,25 @@ class Command(ShellCommand):
                 pool.withdraw_node(settings.NODE)  # First: what is handed back goes elsewhere
             except PoolUnreachable as error:
                 log.warning("This node's GPUs are still in the pool: %s", error)
-            service.stop()
+            for service in self.services:
+                service.stop()
+
+    def make_room(self, gpus: int) -> None:
+        """One worker process for each GPU, also for those that were added or split later.
+
+        Experiments spend their time in child processes; a process that has nothing to do costs
+        only its memory.
+        """
+        if gpus > self.processes:
+            name = f"node{len(self.services) or ''}"
+            queue = jobs.queue_of(settings.NODE)
+            more = gpus - self.processes
+            service = Service(
+                f"experiments{len(self.services) or ''}", celery_worker(name, queue, more)
+            )
+            self.services.append(service)
+            self.processes = gpus
+            service.start()
 
 
 def take_grants(stop: threading.Event) -> None:
