@@ -161,6 +161,12 @@ class World:
         elif current is belief:
             self.forget(belief.lease.holder)
 
+    def renew_all(self) -> None:
+        """Whoever does not use its GPUs any more has stopped for good, and renews nothing."""
+        for belief in list(self.beliefs.values()):
+            if self.believes(belief.lease.holder):
+                self.renew(belief)
+
     def release(self, lease: Lease) -> None:
         answer, expected = self.run(
             lambda pool: pool.release(lease.id), lambda model: model.release(lease.id)

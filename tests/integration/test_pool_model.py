@@ -153,9 +153,8 @@ class PoolMachine(RuleBasedStateMachine):
                 for name in NODES:
                     self.world.publish(name)
             if second % 16 == 8:
-                for belief in list(self.world.beliefs.values()) if renew else ():
-                    if self.world.believes(belief.lease.holder):
-                        self.world.renew(belief)
+                if renew:
+                    self.world.renew_all()
                 for holder in list(self.world.model.waiting):
                     self.world.ask(*self.world.asked[holder])
 
@@ -192,8 +191,8 @@ class PoolMachine(RuleBasedStateMachine):
             self.release(number)
             self.world.ask(Request(holder, len(belief.lease.gpus), 0, 0, "", 0, 1, 0))
             self.restart_without_the_last_writes()
-            for other in list(self.world.beliefs.values()) if renews else ():
-                self.world.renew(other)
+            if renews:
+                self.world.renew_all()
 
     # Nodes and operators
 
