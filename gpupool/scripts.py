@@ -58,7 +58,7 @@ def connect(url: str) -> redis.Redis:
         socket_connect_timeout=3,
         socket_timeout=10,
         health_check_interval=30,
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 1),
     )
 
 
