@@ -168,7 +168,7 @@ class Model:
             for one in rivals:
                 del self.leases[one.request.holder]
             self.token = max(self.token, lease.token)
-            known = self.leases[lease.request.holder] = replace(lease, revoked=False)
+            known = self.leases[lease.request.holder] = replace(lease)
             self.leave(lease.request.holder)
         known.ends = self.now + self.ttl
         return True

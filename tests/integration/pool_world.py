@@ -62,6 +62,8 @@ class World:
         self.done += 1
         fresh = self.model.is_new or self.model.is_restarted
         step = self.model.begin(self.wall)
+        if fresh and self.wall * 10 <= self.highest:
+            self.highest = 0  # The clock was put back and data is lost: nobody knows the tokens
         if not fresh:
             self.gained += max(0, step - (self.real - self.last))
         self.last = self.real
@@ -268,8 +270,6 @@ class World:
         """Redis is away for a second."""
         self.pass_time(1_000)
         self.model = model
-        if self.wall * 10 <= self.highest:
-            self.highest = 0  # The clock was put back and data is lost: nobody knows the tokens
 
 
 def by_token(lease: dict[str, Any]) -> int:

@@ -1,6 +1,6 @@
 """The pool beside a model of it: the same is done to both, at random, and both must do the same.
 
-`python -m tests.integration.test_pool_model 1000000 7` makes a million steps from the seed 7.
+`python -m tests.integration.test_pool_model 1000000 7` makes a million steps from the seed 7 on.
 """
 
 import sys
@@ -260,7 +260,10 @@ if __name__ == "__main__":
         running_redis(Path(path)) as server,
         connect(server.url) as client,
     ):
-        started = time.monotonic()
-        made = walk(client, int(sys.argv[1]), int(sys.argv[2]))
-        took = time.monotonic() - started
-        print(f"{made} steps, {PoolMachine.scripts} scripts in {took:.0f} s")
+        started, made, scripts, number = time.monotonic(), 0, 0, int(sys.argv[2])
+        while made < int(sys.argv[1]):
+            made += walk(client, STEPS, number)
+            scripts += PoolMachine.scripts
+            took = time.monotonic() - started
+            print(f"{made} steps, {scripts} scripts in {took:.0f} s, seed {number}", flush=True)
+            number += 1
