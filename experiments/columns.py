@@ -1,6 +1,7 @@
-"""A kind of column that Django has not."""
+"""Kinds of columns that Django has not."""
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
@@ -29,3 +30,8 @@ class JsonText(Text):
 
     def to_python(self, value: Any) -> Any:
         return json.loads(value) if isinstance(value, str) else value
+
+
+def choices(words: Iterable[Any]) -> list[tuple[str, str]]:
+    """The words of an enumeration as a model field wants them."""
+    return [(word.value, word.value) for word in words]

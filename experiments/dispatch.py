@@ -1,4 +1,4 @@
-"""Who gets GPUs: the oldest waiting experiment first, each task within its limit."""
+"""Who gets GPUs: by priority, then the oldest first, each task within its limit."""
 
 from collections.abc import Collection
 
@@ -14,11 +14,11 @@ HOLDERS = "experiment:*"  # The pool's pattern for all of them
 
 
 def waiting() -> list[Experiment]:
-    """The experiments that want GPUs now, oldest first."""
+    """The experiments that want GPUs now: the higher priority first, then the older."""
     return list(
         Experiment.objects.filter(status=Status.PENDING, task__status=TaskStatus.RUNNING)
         .select_related("task")
-        .order_by("created_at", "id")
+        .order_by("-task__priority", "created_at", "id")
     )
 
 
@@ -55,6 +55,7 @@ def request(experiment: Experiment, expected: float = 0.0) -> bool:
         group=experiment.task.group,
         group_limit=experiment.task.max_parallel_experiments,
         expected=expected,
+        priority=experiment.task.priority,
     )
     return lease is not None and place(experiment, lease)
 

@@ -118,7 +118,7 @@ def set_max_parallel(actor: str, task: TuningTask, most: int) -> None:
     try:
         with transaction.atomic():
             audit.record(actor, Action.LIMIT, task.name, f"{before} → {most} experiments at once")
-            task.set_max_parallel(most)
+            task.change(max_parallel_experiments=most)
             gpu_pool().set_limit(task.group, most)
     except IllegalMove as error:
         raise BadInput("ID", str(error)) from error

@@ -99,10 +99,10 @@ def numbers(
     figures: list[dict[str, Any]] = [
         {
             "label": "Experiments",
-            "value": f"{ended} / {budget(task)}",
+            "value": f"{ended} / {task.max_experiments}",
             "note": f"{failed} failed" if failed else "ended, of the budget",
             "ended": ended,
-            "budget": budget(task),
+            "budget": task.max_experiments,
         },
         {
             "label": "Running",
@@ -145,12 +145,6 @@ def gain_number(
         note = "the defaults failed"
     tone = "" if share is None or abs(share) < 0.0005 else "good" if share > 0 else "bad"
     return {"label": "Gain", "value": value, "note": note, "tone": tone}
-
-
-def budget(task: TuningTask) -> int:
-    """The most experiments. Read without a check: a list shows tasks of older versions too."""
-    default = Optimization.model_fields["max_iterations"].default
-    return int(task.specification["optimization"].get("max_iterations", default))
 
 
 def strategy(task: TuningTask) -> str:

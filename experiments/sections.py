@@ -23,6 +23,7 @@ from experiments.validation import (
     Section,
 )
 
+HIGHEST_PRIORITY = 100
 MOST_SIZES = 64  # of one kind of parallelism; more is a typing error
 
 
@@ -86,6 +87,7 @@ class Optimization(Section):
     max_iterations: AtLeastOne = 10  # experiments
     timeout_per_iteration: Duration = 600  # seconds for one experiment, engine start included
     max_parallel_experiments: AtLeastOne = 1
+    priority: int = Field(default=0, ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)
     seed: int = Field(default=0, ge=-LARGEST, le=LARGEST)
 
     @field_validator("strategy")

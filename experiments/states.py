@@ -35,6 +35,14 @@ class Action(StrEnum):
     UNDRAIN = "undrain"
     RELEASE = "release"  # A lease was taken away
     LIMIT = "limit"  # How many experiments of a task may run at once
+    START = "start"
+    PAUSE = "pause"  # What runs goes on; nothing new starts
+    RESUME = "resume"
+    CANCEL = "cancel"  # A task, or one experiment
+    RETRY = "retry"  # Experiments that failed or were cancelled wait again
+    CLONE = "clone"  # A new task with the same file
+    EXTEND = "extend"  # More experiments than the task file says
+    PRIORITY = "priority"  # Which task's experiments go first
 
 
 class FailureKind(StrEnum):
@@ -55,7 +63,8 @@ LEASED = frozenset({Status.PLACED, Status.DEPLOYING, Status.BENCHMARKING})
 ON_A_WORKER = frozenset({Status.DEPLOYING, Status.BENCHMARKING})
 TASK_ENDED = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
 
-# PENDING again is the next attempt of an experiment whose worker or lease was lost.
+# PENDING again is the next attempt: of an experiment whose worker or lease was lost, of one that
+# failed for a passing reason, and of one that a person wants tried again.
 MOVES: dict[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.PLACED, Status.CANCELLED, Status.FAILED}),
     Status.PLACED: frozenset({Status.DEPLOYING, Status.PENDING, Status.CANCELLED, Status.FAILED}),
@@ -66,17 +75,18 @@ MOVES: dict[Status, frozenset[Status]] = {
         {Status.SUCCESS, Status.FAILED, Status.CANCELLED, Status.PENDING}
     ),
     Status.SUCCESS: frozenset(),
-    Status.FAILED: frozenset(),
-    Status.CANCELLED: frozenset(),
+    Status.FAILED: frozenset({Status.PENDING}),
+    Status.CANCELLED: frozenset({Status.PENDING}),
 }
 
+# RUNNING again: its budget was extended, or experiments of it are to be tried again.
 TASK_MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
     TaskStatus.PENDING: frozenset({TaskStatus.RUNNING, TaskStatus.CANCELLED}),
     TaskStatus.RUNNING: frozenset(
         {TaskStatus.PAUSED, TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED}
     ),
     TaskStatus.PAUSED: frozenset({TaskStatus.RUNNING, TaskStatus.CANCELLED}),
-    TaskStatus.COMPLETED: frozenset(),
-    TaskStatus.FAILED: frozenset(),
-    TaskStatus.CANCELLED: frozenset(),
+    TaskStatus.COMPLETED: frozenset({TaskStatus.RUNNING}),
+    TaskStatus.FAILED: frozenset({TaskStatus.RUNNING}),
+    TaskStatus.CANCELLED: frozenset({TaskStatus.RUNNING}),
 }

@@ -129,7 +129,7 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
     @column("Experiments")
     def progress(self, task: TuningTask) -> str:
         ended = sum(experiment.has_ended for experiment in task.experiments.all())
-        return f"{ended} / {pages.budget(task)}"
+        return f"{ended} / {task.max_experiments}"
 
     @column("Best score")
     def best(self, task: TuningTask) -> str:

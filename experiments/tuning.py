@@ -51,7 +51,7 @@ def next_configuration(task: TuningTask, experiments: Sequence[Experiment]) -> C
     """The configuration to try after `experiments`; None when budget or space are used up."""
     file = task.file
     optimization = file.optimization
-    if len(experiments) >= optimization.max_iterations:
+    if len(experiments) >= task.max_experiments:
         return None
     if not experiments and file.base_runtime != "job":
         return {}  # The baseline: the engine's defaults

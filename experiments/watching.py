@@ -25,7 +25,7 @@ def watch(
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task(task.name, total=task.file.optimization.max_iterations)
+        bar = progress.add_task(task.name, total=task.max_experiments)
         while True:
             task.refresh_from_db()
             experiments = list(task.experiments.order_by("finished_at"))

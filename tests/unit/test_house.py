@@ -32,7 +32,7 @@ LEAVES = {
     *("launching", "estimate"),
 }
 LEAF_FOLDERS = {"engines", "benchmarks", "strategies"}
-NOUNS = {"models", "live", "pool", "audit"}
+NOUNS = {"models", "experiment", "columns", "live", "pool", "audit"}
 DOORS_FOR_PEOPLE = {"admin", "views", "forms", "consumers", "jobs", "shell", "urls"}
 
 
@@ -113,7 +113,7 @@ def test_nouns_import_no_flows_and_no_doors() -> None:
 
 def test_only_the_move_methods_write_a_status() -> None:
     for path in SOURCES:
-        if name(path) != "experiments/models.py":
+        if name(path) not in ("experiments/models.py", "experiments/experiment.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "update":
                     written = {keyword.arg for keyword in node.keywords}

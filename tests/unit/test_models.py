@@ -6,8 +6,9 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from experiments.errors import IllegalMove, MovedElsewhere
-from experiments.models import ATTEMPTS, Experiment, Move, TuningTask
-from experiments.states import MOVES, FailureKind, Status, TaskStatus
+from experiments.experiment import ATTEMPTS
+from experiments.models import Experiment, Move, TuningTask
+from experiments.states import FailureKind, Status, TaskStatus
 from gpupool import Lease
 
 Make = Callable[..., Experiment]
@@ -55,7 +56,38 @@ def test_nothing_leaves_an_end(make_experiment: Make, ended: Status) -> None:
     for move in (experiment.cancel, experiment.begin_benchmark, lambda: experiment.requeue("x")):
         with pytest.raises(IllegalMove):
             move()
-    assert not MOVES[ended]
+
+
+@pytest.mark.parametrize("ended", [Status.FAILED, Status.CANCELLED])
+def test_only_a_person_brings_back_what_ended_without_a_result(
+    make_experiment: Make, lease: Lease, ended: Status
+) -> None:
+    experiment = make_experiment(status=ended, attempt=3, error_kind="lost", error_message="so")
+    experiment.retry("asked for by ann")
+    experiment.refresh_from_db()
+    assert (experiment.status, experiment.attempt, experiment.last_attempt) == ("PENDING", 4, 6)
+    assert not (experiment.error_kind or experiment.error_message or experiment.finished_at)
+    experiment.place(lease)
+    with pytest.raises(IllegalMove):
+        experiment.retry("clicked twice")
+
+
+def test_a_result_is_never_tried_again(make_experiment: Make) -> None:
+    with pytest.raises(IllegalMove):
+        make_experiment(status=Status.SUCCESS).retry("asked for by ann")
+
+
+@pytest.mark.parametrize("ended", [TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED])
+def test_a_task_that_ended_is_reopened_and_neither_started_nor_resumed(
+    make_task: Callable[..., TuningTask], ended: TaskStatus
+) -> None:
+    task = make_task(ended)
+    for move in (task.start, task.resume, task.pause):
+        with pytest.raises(IllegalMove):
+            move()
+    task.reopen(max_experiments=50)
+    assert (task.status, task.max_experiments) == (TaskStatus.RUNNING, 50)
+    assert task.finished_at is None
 
 
 def test_a_lost_worker_is_the_next_attempt_and_the_last_one_is_lost(
