@@ -14,7 +14,7 @@ from django_celery_results.models import GroupResult, TaskResult
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from experiments import logs
+from experiments import logs, pages
 from experiments.documents import write_yaml
 from experiments.figures import elapsed, number, objective, plain
 from experiments.models import AuditEntry, Experiment, Move
@@ -84,7 +84,7 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
         ("Result", {"fields": ("score", "feasible", "holds_at", "results")}),
         (
             "Where and when",
-            {"fields": (*("node", "gpu_names", "begun", "duration"),)},
+            {"fields": ("node", "gpu_names", "begun", "duration", "phases")},
         ),
         ("End of the engine's log", {"fields": ("log",)}),
     )
@@ -127,6 +127,10 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     @column("Started", ordering="started_at")
     def begun(self, experiment: Experiment) -> str:
         return second(experiment.started_at)
+
+    @column("Of that")
+    def phases(self, experiment: Experiment) -> str:
+        return pages.phases(experiment, timezone.now()) or "–"
 
     @column("Time")
     def duration(self, experiment: Experiment) -> str:

@@ -42,6 +42,12 @@ def objective(task: TuningTask) -> tuple[str, str, float]:
     return words, "", 1.0
 
 
+def remaining(end: datetime, now: datetime) -> str:
+    """How long it is until then, as well as anybody can know."""
+    seconds = (end - now).total_seconds()
+    return f"about {span(seconds)} left" if seconds >= 1 else "about to end"
+
+
 def number(value: float) -> str:
     """Four digits that matter: 8,247 · 34.5 · 0.0123."""
     if 1000 <= abs(value) < 1e12:
@@ -58,15 +64,19 @@ def plain(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def span(seconds: float) -> str:
+    """`42 s`, `4 min 16 s`, `2 h 05 min`."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
 def elapsed(start: datetime | None, end: datetime | None, now: datetime) -> str:
-    """`1.6 s`, `42 s`, `4 min 16 s`, `2 h 05 min`."""
+    """A time until its end, or until now: `1.6 s`, and longer ones as `span` writes them."""
     if start is None:
         return ""
-    seconds = max(0, int(((end or now) - start).total_seconds()))
-    if end and seconds < 10:
-        return f"{(end - start).total_seconds():.1f} s"
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+    seconds = ((end or now) - start).total_seconds()
+    return f"{seconds:.1f} s" if end and 0 <= seconds < 10 else span(seconds)

@@ -5,14 +5,13 @@ The entry is written first and undone when the action fails: nothing is done wit
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 
 from experiments import audit, planning
 from experiments.errors import BadInput, IllegalMove
-from experiments.figures import elapsed
+from experiments.figures import span
 from experiments.models import TuningTask
 from experiments.pool import gpu_pool
 from experiments.states import Action, TaskStatus
@@ -249,12 +248,6 @@ def whole_number(field: str, text: str) -> int:
     if not re.fullmatch(r"\s*[+-]?\d{1,9}\s*", text, re.ASCII):
         raise BadInput(field, f"{text!r} is not a whole number")
     return int(text)
-
-
-def span(seconds: float) -> str:
-    """A time for people, as `elapsed` writes it."""
-    then = datetime(2000, 1, 1, tzinfo=UTC)
-    return elapsed(then, None, then + timedelta(seconds=max(0.0, seconds)))
 
 
 def shortened(text: str) -> str:

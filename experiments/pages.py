@@ -8,9 +8,19 @@ from typing import Any
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from experiments import reports, scoring, tuning
+from experiments import progress, reports, scoring, tuning
 from experiments.errors import BadInput
-from experiments.figures import ENGINE_COLUMNS, Column, elapsed, number, objective, percent, plain
+from experiments.figures import (
+    ENGINE_COLUMNS,
+    Column,
+    elapsed,
+    number,
+    objective,
+    percent,
+    plain,
+    remaining,
+    span,
+)
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import parse_objective
 from experiments.sections import Optimization
@@ -118,14 +128,20 @@ def numbers(
         {
             "label": "Elapsed",
             "value": elapsed(task.started_at, task.finished_at, now) or "–",
-            "note": f"since {task.started_at:%d %b %H:%M} UTC"
-            if task.started_at
-            else "not started",
+            "note": how_long(task, experiments, now),
         },
     ]
     if task.engine != "job":
         figures.insert(3, gain_number(task, experiments, best, baseline))
     return figures
+
+
+def how_long(task: TuningTask, experiments: Sequence[Experiment], now: datetime) -> str:
+    """When it will have ended; while that is not known, since when it goes on."""
+    if task.started_at is None:
+        return "not started"
+    end = progress.expected_end(task, experiments, now)
+    return f"since {task.started_at:%d %b %H:%M} UTC" if end is None else remaining(end, now)
 
 
 def gain_number(
@@ -187,9 +203,16 @@ def row(
         "change": change(task, experiment, baseline) if succeeded else "",
         "metrics": [column.text(experiment.metrics) for column in columns],
         "duration": elapsed(experiment.started_at, experiment.finished_at, now),
+        "phases": phases(experiment, now),
         "gpus": [(uuid, uuid[-8:]) for uuid in experiment.gpu_uuids],
         "is_best": best is not None and experiment.pk == best.pk,
     }
+
+
+def phases(experiment: Experiment, now: datetime) -> str:
+    """Where its time went, in words."""
+    times = progress.phases(experiment, now)
+    return " · ".join(f"{name} {span(seconds)}" for name, seconds in times.items())
 
 
 def remark(experiment: Experiment, misses: bool) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 from django.urls import reverse
 
 from experiments import operations
+from experiments.figures import span
 from experiments.models import Experiment
-from experiments.operations import shortened, span
+from experiments.operations import shortened
 from experiments.pool import gpu_pool
 from gpupool import GpuState, NodeState, PoolUnreachable, Snapshot, Waiting
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
+from django.utils import timezone
 
-from experiments import launching, scoring, tuning
+from experiments import launching, progress, scoring, tuning
 from experiments.documents import write_yaml
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import parse_objective
@@ -43,6 +44,7 @@ def summary(task: TuningTask, experiments: Sequence[Experiment]) -> dict[str, An
         "created_at": moment(task.created_at),
         "started_at": moment(task.started_at),
         "finished_at": moment(task.finished_at),
+        "expected_end": moment(progress.expected_end(task, experiments, timezone.now())),
         "max_parallel_experiments": task.max_parallel_experiments,
         "max_iterations": task.max_experiments,
         "priority": task.priority,
@@ -82,6 +84,7 @@ def one_experiment(experiment: Experiment) -> dict[str, Any]:
         "command": experiment.command,
         "started_at": moment(experiment.started_at),
         "finished_at": moment(experiment.finished_at),
+        "phases": progress.phases(experiment, timezone.now()),
         "moves": [
             {"from": move.old, "to": move.new, "at": moment(move.at)}
             for move in experiment.moves.all()

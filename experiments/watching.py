@@ -1,14 +1,16 @@
 """Follows a task in the terminal until it ends."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from experiments import reports, tuning
+from experiments import progress, reports, tuning
+from experiments.figures import remaining, span
 from experiments.models import Experiment, TuningTask
-from experiments.states import Status
+from experiments.states import Status, TaskStatus
 
 LOOK_EVERY = 0.5  # seconds
 
@@ -17,31 +19,45 @@ def watch(
     task: TuningTask, console: Console, meanwhile: Callable[[], None] = lambda: None
 ) -> TuningTask:
     """Print each experiment as it ends, until the task has; return the task as it ended."""
-    said: set[int] = set()
+    said: set[tuple[int, int]] = set()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task(task.name, total=task.max_experiments)
+    with Progress(*columns, console=console, transient=True) as bars:
+        bar = bars.add_task(task.name)
         while True:
             task.refresh_from_db()
             experiments = list(task.experiments.order_by("finished_at"))
             ended = [experiment for experiment in experiments if experiment.has_ended]
             for experiment in ended:
-                if experiment.pk not in said:
-                    said.add(experiment.pk)
-                    progress.console.print(
+                if (end := (experiment.pk, experiment.attempt)) not in said:
+                    said.add(end)
+                    bars.console.print(
                         one_line(experiment), highlight=False, markup=False, soft_wrap=True
                     )
             running = sum(not e.has_ended and e.status != Status.PENDING for e in experiments)
-            progress.update(bar, completed=len(ended), description=f"{task.name}: {running} now")
+            bars.update(
+                bar,
+                total=progress.most_experiments(task),  # It may be extended meanwhile
+                completed=len(ended),
+                description=f"{task.name}: {running} now{how_long(task, experiments)}",
+            )
             if task.has_ended and len(ended) == len(experiments):
                 return task
             meanwhile()
             time.sleep(LOOK_EVERY)
+
+
+def how_long(task: TuningTask, experiments: Sequence[Experiment]) -> str:
+    """When it will have ended, if that can be said."""
+    if task.status == TaskStatus.PAUSED:
+        return ", paused: `manage.py resume` lets it go on"
+    now = timezone.now()
+    end = progress.expected_end(task, experiments, now)
+    return "" if end is None else f", {remaining(end, now)}"
 
 
 def one_line(experiment: Experiment) -> str:
@@ -53,6 +69,14 @@ def one_line(experiment: Experiment) -> str:
         return f"{name} {chosen}  {experiment.error_kind}: {experiment.error_message}"
     mark = "" if experiment.feasible else "  misses the objectives"
     return f"{name} score {experiment.objective_score:<10.4g} {chosen}{mark}"
+
+
+def one_that_goes_on(experiment: Experiment) -> str:
+    """An experiment that has not ended, in one line: what it does, and where the time went."""
+    times = progress.phases(experiment, timezone.now())
+    went = ", ".join(f"{name} {span(seconds)}" for name, seconds in times.items())
+    again = f", attempt {experiment.attempt}" if experiment.attempt > 1 else ""
+    return f"#{experiment.number:<3} {experiment.status.lower():<12} {went}{again}"
 
 
 def outcome(task: TuningTask) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from django.core.management.base import CommandError, CommandParser
 
 from experiments import audit, operations
-from experiments.operations import span
+from experiments.figures import span
 from experiments.pool import gpu_pool
 from experiments.shell import ShellCommand
 from gpupool import Snapshot

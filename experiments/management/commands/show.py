@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from experiments import reports, watching
+from experiments import progress, reports, watching
 from experiments.shell import ShellCommand, find_task
 
 
@@ -20,11 +20,13 @@ class Command(ShellCommand):
         if options["json"]:
             return self.print_json(reports.document(task))
         experiments = list(task.experiments.all())
-        self.stdout.write(f"{task.name} (task {task.pk}): {task.status}")
+        of = f"{sum(one.has_ended for one in experiments)} of {progress.most_experiments(task)}"
+        how_long = watching.how_long(task, experiments)
+        self.stdout.write(f"{task.name} (task {task.pk}): {task.status}, {of} ended{how_long}")
         for experiment in experiments:
             if experiment.has_ended:
                 self.stdout.write(watching.one_line(experiment))
             else:
-                self.stdout.write(f"#{experiment.number:<3} {experiment.status.lower()}")
+                self.stdout.write(watching.one_that_goes_on(experiment))
         self.stdout.write("\n".join(watching.outcome(task)))
         return None

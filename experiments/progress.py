@@ -1,0 +1,83 @@
+"""How far a task is: when it will have ended, and what each experiment spent its time on."""
+
+import heapq
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+from statistics import mean
+
+from experiments.experiment import Experiment
+from experiments.models import TuningTask
+from experiments.states import ON_A_WORKER, Status, TaskStatus
+
+LATEST = 20  # ended experiments that say how long the next ones take: a search moves on
+
+# What an experiment does, and since when; each phase ends where the next one begins.
+PHASES = (
+    ("waiting", "queued_at"),  # for its turn and for GPUs
+    ("placed", "placed_at"),  # for its node's worker
+    ("starting", "started_at"),  # the engine, until it answers
+    ("measuring", "benchmarking_at"),
+    ("", "finished_at"),
+)
+
+
+def phases(experiment: Experiment, now: datetime) -> dict[str, float]:
+    """The seconds of each phase that this attempt was in, also of the one it is in."""
+    moments = [(name, getattr(experiment, column)) for name, column in PHASES]
+    begun = [(name, at) for name, at in moments if at is not None]
+    if not experiment.has_ended:
+        begun.append(("", now))
+    return {
+        name: max(0.0, (later - at).total_seconds()) for (name, at), (_, later) in pairwise(begun)
+    }
+
+
+def expected_end(
+    task: TuningTask, experiments: Sequence[Experiment], now: datetime
+) -> datetime | None:
+    """When the task will have ended; None while it does not run, or nothing of it has ended.
+
+    Each experiment is expected to take as long as the latest did, and to begin as soon as one of
+    those ends that run now; only while GPUs are short do fewer run than may.
+    """
+    took = usual_seconds(experiments)
+    if took is None or task.status != TaskStatus.RUNNING:
+        return None
+    unfinished = [one for one in experiments if not one.has_ended]
+    ends = [left(one, took, now) for one in unfinished if one.status in ON_A_WORKER]
+    are_short = any(one.status == Status.PENDING for one in unfinished)
+    at_once = task.max_parallel_experiments
+    if are_short and ends:
+        at_once = min(at_once, len(ends))
+    not_begun = most_experiments(task) - len(experiments) + len(unfinished) - len(ends)
+    ends += [0.0] * min(at_once - len(ends), not_begun)
+    heapq.heapify(ends)
+    for _ in range(not_begun):
+        heapq.heapreplace(ends, ends[0] + took)
+    return now + timedelta(seconds=max(ends, default=0.0))
+
+
+def usual_seconds(experiments: Sequence[Experiment]) -> float | None:
+    """How long the latest ones were on their GPUs; None when none was."""
+    spans = sorted(_on_gpus(experiments))
+    return mean(seconds for _, seconds in spans[-LATEST:]) if spans else None
+
+
+def _on_gpus(experiments: Sequence[Experiment]) -> Iterator[tuple[datetime, float]]:
+    for one in experiments:
+        if one.placed_at and one.finished_at and one.status != Status.CANCELLED:
+            yield one.finished_at, (one.finished_at - one.placed_at).total_seconds()
+
+
+def left(experiment: Experiment, took: float, now: datetime) -> float:
+    """How many seconds it needs yet; one that takes longer than usual ends at any moment."""
+    since = experiment.placed_at or now
+    return max(0.0, took - (now - since).total_seconds())
+
+
+def most_experiments(task: TuningTask) -> int:
+    """The budget, or all that there is to try when that is less."""
+    size = task.file.space().size()
+    all_of_it = size if size is None or task.engine == "job" else size + 1  # The baseline
+    return task.max_experiments if all_of_it is None else min(task.max_experiments, all_of_it)
