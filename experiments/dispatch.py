@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from django.db.models import Avg, F
+from django.db.models import Avg, F, Q
 
 from experiments.errors import IllegalMove, MovedElsewhere
 from experiments.models import Experiment, TuningTask
@@ -88,18 +88,26 @@ def place(experiment: Experiment, lease: Lease) -> bool:
     return True
 
 
-def cancel(task: TuningTask) -> None:
-    """Cancel a task and give back what its waiting experiments hold or wait for.
+def take_back(task: TuningTask) -> None:
+    """Take back what the pool gave, or would give, a task that is paused or was cancelled.
 
-    What runs is stopped by its worker, which gives its lease back itself.
-    Raises IllegalMove when the task has ended, MovedElsewhere when it just did.
+    What a worker has goes on, or is stopped by that worker, which gives its lease back itself.
     """
-    idle = list(task.experiments.filter(status__in=(Status.PENDING, Status.PLACED)))
-    task.cancel()
-    for experiment in Experiment.objects.filter(
-        pk__in=[e.pk for e in idle], status=Status.CANCELLED
-    ):
+    for experiment in task.experiments.filter(status=Status.PLACED):
+        hold_back(experiment)
+    idle = Q(status=Status.PENDING) | Q(status=Status.CANCELLED, started_at=None)
+    for experiment in task.experiments.filter(idle):
         give_back(experiment)
+
+
+def hold_back(experiment: Experiment) -> None:
+    """Let a placed experiment of a task that is paused wait again, unless a worker has it."""
+    lease_id = experiment.lease_id
+    try:
+        experiment.requeue("its task is paused")
+    except MovedElsewhere:
+        return
+    gpu_pool().release(lease_id)
 
 
 def give_back(experiment: Experiment) -> None:

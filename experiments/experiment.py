@@ -14,10 +14,12 @@ from django.utils import timezone
 from experiments import live
 from experiments.columns import JsonText, choices
 from experiments.errors import IllegalMove, MovedElsewhere
-from experiments.states import ENDED, LEASED, MOVES, ON_A_WORKER, FailureKind, Status
+from experiments.states import ENDED, LEASED, MOVES, ON_A_WORKER, FailureKind, Status, TaskStatus
 from gpupool import Lease
 
 ATTEMPTS = 3  # How often an experiment is tried, when its worker is lost or the reason may pass
+
+ANYWHERE = Q()
 
 # What an experiment that waits again has no longer
 ON_ITS_LEASE = (
@@ -123,9 +125,13 @@ class Experiment(models.Model):
         return self.status in ENDED
 
     def place(self, lease: Lease) -> None:
-        """PENDING to PLACED: these GPUs are ours while the lease lasts."""
+        """PENDING to PLACED: these GPUs are ours while the lease lasts.
+
+        Only while its task runs: of two, one who pauses it and one who places, one is first.
+        """
         self._move(
             Status.PLACED,
+            only_while=Q(task__status=TaskStatus.RUNNING),
             lease_id=lease.id,
             lease_token=lease.token,
             node=lease.node,
@@ -209,7 +215,9 @@ class Experiment(models.Model):
         )
         return None
 
-    def _move(self, status: Status, reason: str = "", **changes: Any) -> None:
+    def _move(
+        self, status: Status, reason: str = "", only_while: Q = ANYWHERE, **changes: Any
+    ) -> None:
         """Move from the status and lease we know to a new status, or raise.
 
         The UPDATE matches only while the row is as we last saw it: of two processes that try
@@ -219,7 +227,7 @@ class Experiment(models.Model):
         if status not in MOVES[Status(self.status)]:
             raise IllegalMove(f"experiment {self}: {self.status} to {status}")
         as_we_know_it = Experiment.objects.filter(
-            pk=self.pk, status=self.status, lease_id=self.lease_id
+            only_while, pk=self.pk, status=self.status, lease_id=self.lease_id
         )
         move = Move(
             experiment=self,

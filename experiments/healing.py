@@ -56,6 +56,14 @@ def cancel_what_nobody_wants() -> None:
         dispatch.give_back(experiment)
 
 
+def hold_back_what_is_paused() -> None:
+    """Experiments that were placed in the moment in which their task was paused."""
+    for experiment in Experiment.objects.filter(
+        status=Status.PLACED, task__status=TaskStatus.PAUSED
+    ):
+        dispatch.hold_back(experiment)
+
+
 def advance_all() -> None:
     """Bring every running task on. One that cannot go on ends, and holds up no other."""
     for task in TuningTask.objects.filter(status=TaskStatus.RUNNING):

@@ -80,10 +80,21 @@ def heal() -> None:
     """Make good what a dead worker, a lost message or an ended lease left undone."""
     healing.end_what_lost_its_lease()
     healing.cancel_what_nobody_wants()
+    healing.hold_back_what_is_paused()
     for experiment in healing.placed_but_not_started():
         ring(experiment)
     healing.advance_all()
     fill_gpus()
+
+
+def announce(task_id: int) -> bool:
+    """Have a task looked at now; whether that could be said. If not, `heal` finds it."""
+    try:
+        advance_task.delay(task_id)
+    except Exception as error:  # Whatever the broker raises, the row is already committed
+        log.warning("Task %s is found by itself, it could not be announced: %s", task_id, error)
+        return False
+    return True
 
 
 def ring(experiment: Experiment) -> None:

@@ -123,12 +123,27 @@ class TuningTask(models.Model):
         )
 
     def finish(self, message: str = "") -> None:
-        """Nothing is left to try: COMPLETED when there is a result, else FAILED."""
-        succeeded = self.experiments.filter(status=Status.SUCCESS)
-        status = TaskStatus.COMPLETED if succeeded.exists() else TaskStatus.FAILED
-        if not message and not succeeded.filter(feasible=True).exists():
-            message = "no configuration met the objectives" if succeeded else "no experiment worked"
-        self._move(status, finished_at=timezone.now(), message=message)
+        """Nothing is left to try: COMPLETED when there is a result, else FAILED.
+
+        Raises MovedElsewhere when there is something left: somebody has just extended its budget,
+        or wants an experiment tried again.
+        """
+        with transaction.atomic():
+            now = self.locked()
+            unfinished = self.experiments.exclude(status__in=ENDED)
+            if now.max_experiments != self.max_experiments or unfinished.exists():
+                raise MovedElsewhere(f"{self.name} has something left to try")
+            succeeded = self.experiments.filter(status=Status.SUCCESS)
+            status = TaskStatus.COMPLETED if succeeded.exists() else TaskStatus.FAILED
+            if not succeeded.exists():
+                message = "no experiment worked"
+            elif not succeeded.filter(feasible=True).exists():
+                message = "no configuration met the objectives"
+            self._move(status, finished_at=timezone.now(), message=message)
+
+    def locked(self) -> "TuningTask":
+        """The row as it is now; nobody else changes it before the end of this transaction."""
+        return TuningTask.objects.select_for_update().get(pk=self.pk)
 
     def give_up(self, message: str) -> None:
         """FAILED, because it cannot go on at all."""

@@ -1,4 +1,4 @@
-"""What an operator does to the pool and to a running task: each one action, and one audit entry.
+"""What an operator does to the pool: each one action, and one audit entry.
 
 The entry is written first and undone when the action fails: nothing is done without one.
 """
@@ -9,12 +9,11 @@ from typing import Any
 
 from django.db import transaction
 
-from experiments import audit, planning
-from experiments.errors import BadInput, IllegalMove
+from experiments import audit
+from experiments.errors import BadInput
 from experiments.figures import span
-from experiments.models import TuningTask
 from experiments.pool import gpu_pool
-from experiments.states import Action, TaskStatus
+from experiments.states import Action
 from gpupool import GpuState, Lease, NodeState, Snapshot
 
 LONGEST_WHY = 500
@@ -102,38 +101,6 @@ def release(actor: str, lease_id: str) -> Lease:
         if not gpu_pool().revoke(lease.id, actor):
             raise BadInput("LEASE", f"{lease.id} has just ended by itself")
     return lease
-
-
-def set_max_parallel(actor: str, task: TuningTask, most: int) -> None:
-    """Change how many experiments of a task may run at once, while they do.
-
-    The caller rings `jobs.advance_task`. Raises BadInput for a number that is not allowed here, or
-    a task that does not run.
-    """
-    check_max_parallel(task, most)
-    before = task.max_parallel_experiments
-    if most == before:
-        return
-    try:
-        with transaction.atomic():
-            audit.record(actor, Action.LIMIT, task.name, f"{before} → {most} experiments at once")
-            task.change(max_parallel_experiments=most)
-            gpu_pool().set_limit(task.group, most)
-    except IllegalMove as error:
-        raise BadInput("ID", str(error)) from error
-
-
-def check_max_parallel(task: TuningTask, most: int) -> None:
-    """Raise BadInput when this task may not run so many experiments at once here and now."""
-    if task.status == TaskStatus.PENDING:
-        raise BadInput("ID", f"{task.name} is not started; its task file says how many")
-    if most < 1:
-        raise BadInput("max_parallel_experiments", f"{most} is not 1 or more")
-    pool = planning.pool_now()
-    if most > planning.parallel_limit(pool):
-        optimization = task.file.optimization.model_copy(update={"max_parallel_experiments": most})
-        # It raises, and says where the limit is from
-        planning.check(task.file.model_copy(update={"optimization": optimization}), pool)
 
 
 def next_state(pool: Snapshot, gpu: GpuState) -> str:

@@ -8,6 +8,7 @@ from django.db import DatabaseError
 from rich.console import Console
 from rich.table import Table
 
+from experiments import audit, jobs, steering
 from experiments.errors import BadInput
 from experiments.models import TuningTask
 from gpupool import PoolUnreachable
@@ -49,6 +50,22 @@ class ShellCommand(BaseCommand):
         with console.capture() as captured:
             console.print(table)
         self.stdout.write(captured.get(), ending="")
+
+
+class TaskCommand(ShellCommand):
+    """One action on one task, as `steering.VERBS` has it."""
+
+    verb = ""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("id", metavar="ID", help="the task's id or name")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        task = find_task(options["id"])
+        done = steering.act(self.verb, audit.shell_actor(), task, options)
+        self.stdout.write(f"task {task.pk} {done}")
+        if not jobs.announce(task.pk):
+            self.stderr.write("warning: Redis does not answer: it goes on when Redis is back")
 
 
 def find_task(text: str) -> TuningTask:

@@ -207,21 +207,19 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
     @admin.action(description="Start", permissions=["change"])
     def start_selected(self, request: HttpRequest, tasks: QuerySet[TuningTask]) -> None:
         for task in tasks:
-            views.start(request, task)
+            views.do(request, "start", task, {})
 
     @admin.action(description="Cancel", permissions=["change"])
     def cancel_selected(self, request: HttpRequest, tasks: QuerySet[TuningTask]) -> None:
         for task in tasks:
-            views.cancel(request, task)
+            views.do(request, "cancel", task, {})
 
     def get_urls(self) -> list[URLPattern]:
         guard = self.admin_site.admin_view
         name = "experiments_tuningtask"
         return [
             path("<int:task_id>/live/", guard(views.live_page), name=f"{name}_live"),
-            path("<int:task_id>/start/", guard(views.start_task), name=f"{name}_start"),
-            path("<int:task_id>/cancel/", guard(views.cancel_task), name=f"{name}_cancel"),
-            path("<int:task_id>/parallel/", guard(views.change_parallel), name=f"{name}_parallel"),
+            path("<int:task_id>/do/<slug:verb>/", guard(views.act), name=f"{name}_act"),
             *super().get_urls(),
         ]
 

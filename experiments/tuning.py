@@ -44,7 +44,7 @@ def advance(task_id: int) -> None:
         elif unfinished:
             return
         else:
-            return finish(task)
+            return finish(task, len(experiments))
 
 
 def next_configuration(task: TuningTask, experiments: Sequence[Experiment]) -> Configuration | None:
@@ -102,10 +102,10 @@ def add_experiment(task: TuningTask, number: int, configuration: Configuration) 
         return False
 
 
-def finish(task: TuningTask) -> None:
+def finish(task: TuningTask, tried: int) -> None:
     """End the task; another process may have done so."""
     try:
-        task.finish()
+        task.finish("every configuration was tried" if tried < task.max_experiments else "")
     except MovedElsewhere:
         return
 

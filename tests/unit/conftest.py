@@ -1,14 +1,18 @@
 """Rows in the states where stories start."""
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from experiments.models import Experiment, TuningTask
+from experiments.pool import gpu_pool
 from experiments.states import Status, TaskStatus
 from experiments.taskfile import from_dict
-from gpupool import Lease
+from gpupool import Lease, open_inventory
+from tests.integration.redis_server import RedisServer, running_redis
 
 SPECIFICATION: dict[str, Any] = {
     "task_name": "task",
@@ -55,3 +59,21 @@ def make_experiment(make_task: Callable[..., TuningTask]) -> Callable[..., Exper
 @pytest.fixture
 def lease() -> Lease:
     return Lease("lease-a", 7, "holder", "group", "node-1", ("GPU-1",), 0.0, 60.0)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    with tempfile.TemporaryDirectory(prefix="at-") as folder, running_redis(Path(folder)) as server:
+        yield server
+
+
+@pytest.fixture
+def pool(redis_server: RedisServer, settings: Any) -> Iterator[None]:
+    """An open pool with one node of four GPUs."""
+    settings.REDIS_URL = redis_server.url
+    gpu_pool.cache_clear()
+    gpu_pool().redis.flushall()
+    gpu_pool().initialise()
+    gpu_pool().publish("alpha", open_inventory("simulated:4", "alpha").gpus(), 64_000)
+    yield
+    gpu_pool.cache_clear()

@@ -114,7 +114,7 @@ def test_a_link_never_starts_or_cancels(
     verb: str, admin_client: Client, make_task: MakeTask
 ) -> None:
     task = make_task(TaskStatus.PENDING)
-    assert admin_client.get(url(f"tuningtask_{verb}", task.pk)).status_code == 405
+    assert admin_client.get(url("tuningtask_act", task.pk, verb)).status_code == 405
     task.refresh_from_db()
     assert task.status == TaskStatus.PENDING
 
@@ -126,12 +126,12 @@ def test_a_post_without_its_csrf_token_is_refused(
     task = make_task(TaskStatus.PENDING)
     client = Client(enforce_csrf_checks=True)
     client.force_login(admin_user)
-    assert client.post(url(f"tuningtask_{verb}", task.pk)).status_code == 403
+    assert client.post(url("tuningtask_act", task.pk, verb)).status_code == 403
 
 
 def test_start_without_redis_is_kept_and_said(admin_client: Client, make_task: MakeTask) -> None:
     task = make_task(TaskStatus.PENDING)
-    answer = admin_client.post(url("tuningtask_start", task.pk), follow=True)
+    answer = admin_client.post(url("tuningtask_act", task.pk, "start"), follow=True)
     task.refresh_from_db()
     assert task.status == TaskStatus.RUNNING
     assert "Redis does not answer" in answer.content.decode()
@@ -139,17 +139,17 @@ def test_start_without_redis_is_kept_and_said(admin_client: Client, make_task: M
 
 def test_a_second_click_is_only_a_message(admin_client: Client, make_task: MakeTask) -> None:
     task = make_task(TaskStatus.CANCELLED)
-    for verb in ("start", "cancel"):
-        answer = admin_client.post(url(f"tuningtask_{verb}", task.pk), follow=True)
+    for verb, said in (("start", "task is CANCELLED and cannot"), ("cancel", "cancelled already")):
+        answer = admin_client.post(url("tuningtask_act", task.pk, verb), follow=True)
         assert answer.status_code == 200
-        assert "task is CANCELLED and cannot become" in answer.content.decode()
+        assert said in answer.content.decode()
 
 
 def test_a_task_is_cancelled_with_what_waits(
     admin_client: Client, make_experiment: MakeExperiment
 ) -> None:
     experiment = make_experiment()
-    admin_client.post(url("tuningtask_cancel", experiment.task_id))
+    admin_client.post(url("tuningtask_act", experiment.task_id, "cancel"))
     experiment.refresh_from_db()
     assert (experiment.status, experiment.task.status) == (Status.CANCELLED, TaskStatus.CANCELLED)
 
@@ -167,7 +167,7 @@ def test_nobody_sees_or_changes_a_task_without_permission(
     client: Client, staff: Callable[..., Client], make_task: MakeTask
 ) -> None:
     task = make_task(TaskStatus.PENDING)
-    live, start = url("tuningtask_live", task.pk), url("tuningtask_start", task.pk)
+    live, start = url("tuningtask_live", task.pk), url("tuningtask_act", task.pk, "start")
     assert client.get(live).headers["Location"].startswith(reverse("admin:login"))
     assert client.post(start).headers["Location"].startswith(reverse("admin:login"))
     nobody = staff()
@@ -185,7 +185,7 @@ def test_who_may_only_view_has_no_buttons(
     assert "PENDING" in page and "start-task" not in page and "cancel-task" not in page
     assert "start_selected" not in viewer.get(url("tuningtask_changelist")).content.decode()
     for verb in ("start", "cancel"):
-        assert viewer.post(url(f"tuningtask_{verb}", task.pk)).status_code == 403
+        assert viewer.post(url("tuningtask_act", task.pk, verb)).status_code == 403
 
 
 # ── deleting ────────────────────────────────────────────────────────────────────────────────
@@ -323,7 +323,7 @@ def test_a_long_task_shows_its_newest_experiments_and_where_the_others_are(
 
 def test_a_task_that_is_not_there_is_not_found(admin_client: Client) -> None:
     assert admin_client.get(url("tuningtask_live", 99)).status_code == 404
-    assert admin_client.post(url("tuningtask_start", 99)).status_code == 404
+    assert admin_client.post(url("tuningtask_act", 99, "start")).status_code == 404
 
 
 # ── experiments and job results are for reading ─────────────────────────────────────────────

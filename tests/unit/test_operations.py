@@ -1,7 +1,7 @@
 """What an operator does, on a real Redis: each action is done once, and written down once."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -9,34 +9,15 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from experiments import audit, operations
+from experiments import audit, operations, steering
 from experiments.errors import BadInput
 from experiments.models import AuditEntry, TuningTask
 from experiments.pool import gpu_pool
-from experiments.states import TaskStatus
 from gpupool import PoolUnreachable, open_inventory
-from tests.integration.redis_server import RedisServer, running_redis
+from tests.integration.redis_server import running_redis
 
 MakeTask = Callable[..., TuningTask]
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(scope="module")
-def redis_server() -> Iterator[RedisServer]:
-    with tempfile.TemporaryDirectory(prefix="at-") as folder, running_redis(Path(folder)) as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def pool(redis_server: RedisServer, settings: Any) -> Iterator[None]:
-    """An open pool with one node of four GPUs."""
-    settings.REDIS_URL = redis_server.url
-    gpu_pool.cache_clear()
-    gpu_pool().redis.flushall()
-    gpu_pool().initialise()
-    gpu_pool().publish("alpha", open_inventory("simulated:4", "alpha").gpus(), 64_000)
-    yield
-    gpu_pool.cache_clear()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("pool")]
 
 
 def entries() -> list[tuple[str, str, str, str]]:
@@ -128,7 +109,7 @@ def test_nothing_is_done_and_nothing_written_while_redis_is_away(
         server.kill()
         for act in (
             lambda: operations.quarantine("ann", gpu.uuid, "hot"),
-            lambda: operations.set_max_parallel("ann", make_task(), 3),
+            lambda: steering.act("parallel", "ann", make_task(), {"number": "3"}),
         ):
             with pytest.raises(PoolUnreachable):
                 act()
@@ -145,58 +126,6 @@ def test_what_a_leased_gpu_is_next_is_known() -> None:
     pool = gpu_pool().snapshot()
     after = [operations.next_state(pool, gpu) for gpu in pool.gpus]
     assert after == ["quarantined", "draining", "draining", ""]
-
-
-# ── the limit of a task ─────────────────────────────────────────────────────────────────────
-
-
-def test_the_limit_of_a_running_task_is_changed_once(make_task: MakeTask) -> None:
-    task = make_task()
-    for _ in range(2):
-        operations.set_max_parallel("ann", task, 4)
-    task.refresh_from_db()
-    assert task.max_parallel_experiments == 4
-    assert entries() == [("ann", "limit", "task", "2 → 4 experiments at once")]
-
-
-def test_a_limit_counts_at_once_for_those_who_wait(make_task: MakeTask) -> None:
-    task = make_task(max_parallel_experiments=1)
-    asked = {"group": task.group, "group_limit": 1}
-    assert gpu_pool().acquire("one", **asked) is not None
-    assert gpu_pool().acquire("two", **asked) is None
-    operations.set_max_parallel("ann", task, 2)
-    assert {lease.holder for lease in gpu_pool().leases()} == {"one", "two"}
-    operations.set_max_parallel("ann", task, 1)
-    assert len(gpu_pool().leases()) == 2  # Who has one keeps it
-
-
-@pytest.mark.parametrize(
-    ("most", "said"),
-    [
-        (0, "0 is not 1 or more"),
-        (5, r"at most 4, the smaller of 8 \(setting .*\) and 4 \(GPUs in the pool\)"),
-    ],
-)
-def test_a_limit_that_is_not_possible_here_is_refused(
-    most: int, said: str, make_task: MakeTask
-) -> None:
-    task = make_task()
-    with pytest.raises(BadInput, match=said):
-        operations.set_max_parallel("ann", task, most)
-    task.refresh_from_db()
-    assert (task.max_parallel_experiments, entries()) == (2, [])
-
-
-@pytest.mark.parametrize(
-    ("status", "said"),
-    [(TaskStatus.PENDING, "is not started"), (TaskStatus.COMPLETED, "has ended")],
-)
-def test_only_a_task_that_runs_has_its_limit_changed(
-    status: TaskStatus, said: str, make_task: MakeTask
-) -> None:
-    with pytest.raises(BadInput, match=said):
-        operations.set_max_parallel("ann", make_task(status), 3)
-    assert entries() == []
 
 
 # ── what people write ───────────────────────────────────────────────────────────────────────
@@ -310,14 +239,3 @@ def test_a_pool_that_has_lost_its_data_says_when_it_opens() -> None:
     gpu_pool().publish("alpha", open_inventory("simulated:1", "alpha").gpus())
     assert "the pool opens in" in gpus()
     assert '"opens_in": 5' in gpus("--json") or '"opens_in": 60' in gpus("--json")
-
-
-def test_parallel_changes_the_limit_and_needs_no_broker(make_task: MakeTask) -> None:
-    task = make_task()
-    said = StringIO()
-    call_command("parallel", task.name, "3", stdout=said)
-    assert "at most 3 experiments at once" in said.getvalue()
-    for words in (("task", "many"), ("task", "99"), ("nobody", "3")):
-        with pytest.raises(CommandError) as refused:
-            call_command("parallel", *words)
-        assert refused.value.returncode == 2

@@ -327,8 +327,8 @@ def test_the_audit_is_read_filtered_and_searched_and_never_changed(
 
 
 def parallel(client: Client, task: TuningTask, text: str) -> str:
-    address = reverse("admin:experiments_tuningtask_parallel", args=[task.pk])
-    answer = client.post(address, {"max_parallel_experiments": text}, follow=True)
+    address = reverse("admin:experiments_tuningtask_act", args=[task.pk, "parallel"])
+    answer = client.post(address, {"number": text}, follow=True)
     assert answer.status_code == 200
     task.refresh_from_db()
     return answer.content.decode()
@@ -367,16 +367,16 @@ def test_only_who_may_change_a_task_changes_its_limit(
     staff: Callable[..., Client], admin_user: User, make_task: MakeTask
 ) -> None:
     task = make_task()
-    address = reverse("admin:experiments_tuningtask_parallel", args=[task.pk])
+    address = reverse("admin:experiments_tuningtask_act", args=[task.pk, "parallel"])
     viewer, editor = staff("view_tuningtask", "operate_pool"), staff("change_tuningtask")
-    assert viewer.post(address, {"max_parallel_experiments": "3"}).status_code == 403
+    assert viewer.post(address, {"number": "3"}).status_code == 403
     assert editor.get(address).status_code == 405
     live = reverse("admin:experiments_tuningtask_live", args=[task.pk])
-    assert "max_parallel_experiments" not in viewer.get(live).content.decode()
-    assert 'name="max_parallel_experiments" min="1" max="4"' in editor.get(live).content.decode()
+    assert 'name="number"' not in viewer.get(live).content.decode()
+    assert 'name="number" min="1" max="4"' in editor.get(live).content.decode()
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(admin_user)
-    assert strict.post(address, {"max_parallel_experiments": "3"}).status_code == 403
+    assert strict.post(address, {"number": "3"}).status_code == 403
     task.refresh_from_db()
     assert task.max_parallel_experiments == 2
 
@@ -387,5 +387,5 @@ def test_a_task_that_does_not_run_has_no_limit_to_change(
 ) -> None:
     task = make_task(status)
     page = parallel(admin_client, task, "3")
-    assert "Not changed: " in page and 'name="max_parallel_experiments"' not in page
+    assert "Nothing is done: " in page and 'name="number"' not in page
     assert task.max_parallel_experiments == 2
