@@ -9,8 +9,9 @@ from django.conf import settings
 from django.db import Error, connection
 
 from experiments.engines import VERSION_COMMANDS, version_command
+from experiments.marks import clean_environment
 from experiments.pool import gpu_pool
-from experiments.processes import clean_environment, run
+from experiments.processes import run
 from gpupool import NoDriver, PoolUnreachable, open_inventory
 
 SPACE_NEEDED_MB = 500

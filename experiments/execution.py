@@ -26,12 +26,13 @@ from experiments.errors import (
     MovedElsewhere,
 )
 from experiments.health import is_healthy
+from experiments.marks import Mark, ProcessId, clean_environment
 from experiments.models import Experiment
 from experiments.objectives import parse_objective
-from experiments.pool import gpu_pool, inventory
-from experiments.processes import Process, clean_environment, is_marked, reserve_port, tail
+from experiments.pool import gpu_pool, inventory, is_ours, site
+from experiments.processes import Process, reserve_port, tail
 from experiments.states import FailureKind, Status
-from gpupool import KeepAlive, Lease, PoolUnreachable, doubts
+from gpupool import KeepAlive, Lease, NoDriver, PoolUnreachable, doubts
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,14 @@ def give_back(lease: Lease) -> None:
         log.warning("Lease %s is not released: %s", lease.id, error)
 
 
+def cores_of(lease: Lease) -> set[int]:
+    """The cores that belong to the leased GPUs. Of this node, for one that drains left the pool."""
+    try:
+        return {core for gpu in inventory().gpus() if gpu.uuid in lease.gpus for core in gpu.cores}
+    except NoDriver:
+        return set()  # The proof before the launch says so
+
+
 class GpusInUse(Exception):
     """Leased GPUs that cannot be used; `doubts` says why, by GPU."""
 
@@ -95,8 +104,7 @@ class Attempt:
         self.lease = lease
         self.file = experiment.task.file
         self.port = reserve_port()
-        cores = {gpu.uuid: gpu.cores for gpu in gpu_pool().gpus()}
-        self.cores = {core for uuid in lease.gpus for core in cores.get(uuid, ())}
+        self.cores = cores_of(lease)
 
     def claim(self) -> None:
         """Make the experiment this worker's. Raises MovedElsewhere when it is another's."""
@@ -107,7 +115,8 @@ class Attempt:
                 port=self.port,
                 gpus=len(self.lease.gpus),
                 executables=settings.ENGINE_EXECUTABLES,
-            )
+            ),
+            worker=str(ProcessId.own()),
         )
 
     def to_the_end(self, keep_alive: KeepAlive) -> None:
@@ -158,7 +167,7 @@ class Attempt:
             inventory(),
             self.lease.gpus,
             self.experiment.min_memory_mb,
-            is_marked,
+            is_ours,
             MEMORY_BACK_WITHIN,
             keep_waiting=self.check,
         )
@@ -229,7 +238,9 @@ class Attempt:
         At the end it is stopped with all its children.
         """
         environment = {
-            **clean_environment(settings.ENVIRONMENT, mark=self.experiment.holder),
+            **clean_environment(
+                settings.ENVIRONMENT, Mark(site(), ProcessId.own(), self.experiment.holder)
+            ),
             **(own or {}),
             **launching.lease_environment(self.lease.gpus, self.cores, self.port, own or {}),
         }

@@ -139,9 +139,9 @@ class Experiment(models.Model):
             placed_at=timezone.now(),
         )
 
-    def start(self, command: list[str]) -> None:
-        """PLACED to DEPLOYING: this worker has it. Of two workers, one raises."""
-        self._move(Status.DEPLOYING, command=command, started_at=timezone.now())
+    def start(self, command: list[str], worker: str = "") -> None:
+        """PLACED to DEPLOYING: this worker process has it. Of two workers, one raises."""
+        self._move(Status.DEPLOYING, command=command, worker=worker, started_at=timezone.now())
 
     def begin_benchmark(self) -> None:
         self._move(Status.BENCHMARKING, benchmarking_at=timezone.now())

@@ -19,8 +19,6 @@ import psutil
 
 # Imported, not run as a script, so that it is compiled once and not at each start
 KEEPER = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); import keeper; keeper.run()"
-SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL", "REDIS_URL"})
-MARK = "AUTOTUNER_MARK"  # The variable that says whose a process is, when all else is lost
 
 
 class CannotStart(OSError):
@@ -52,7 +50,7 @@ class Process:
     ) -> Self:
         """Start a program; its output is appended to `log`.
 
-        `env` is its whole environment (None: all of ours; see `clean_environment`), `cores`
+        `env` is its whole environment (None: all of ours; see `marks.clean_environment`), `cores`
         the CPU cores it is pinned to (none: all of ours). Raises CannotStart, or the OSError
         of a log that cannot be written.
         """
@@ -172,6 +170,12 @@ class Process:
         assert exit_code is not None  # Without a timeout, wait() returns at the end only
         return exit_code
 
+    def signal(self, number: int) -> None:
+        """Send a signal to the program itself; nothing is done when it has ended."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
     def descendants(self) -> set[int]:
         """The pids of the program and all that it has started and that still lives."""
         try:
@@ -226,30 +230,6 @@ def tail(log: Path, max_bytes: int = 64 * 1024) -> str:
             return file.read(max_bytes).decode(errors="replace")
     except FileNotFoundError:
         return ""
-
-
-def clean_environment(base: Mapping[str, str], mark: str = "") -> dict[str, str]:
-    """The environment for what we start: `base` without our secrets, and with its mark."""
-    environment = {name: value for name, value in base.items() if name not in SECRETS}
-    return environment | {MARK: mark} if mark else environment
-
-
-def marked() -> dict[int, str]:
-    """The mark of every living process that carries one and that we may look at."""
-    marks = {}
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if mark := process.environ().get(MARK):
-                marks[process.pid] = mark
-    return marks
-
-
-def is_marked(pid: int) -> bool:
-    """Whether this process carries a mark of ours, whoever has started it."""
-    try:
-        return MARK in psutil.Process(pid).environ()
-    except psutil.Error:
-        return False
 
 
 def resident_mb(pids: Iterable[int]) -> int:

@@ -13,17 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from experiments.processes import (
-    MARK,
-    CannotStart,
-    Process,
-    clean_environment,
-    listens,
-    marked,
-    reserve_port,
-    run,
-    tail,
-)
+from experiments.processes import CannotStart, Process, listens, reserve_port, run, tail
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ROOT / "tests" / "programs"
@@ -263,13 +253,6 @@ def test_a_keeper_asked_to_end_ends_its_program_first(log: Path) -> None:
     assert not any_alive(family)
 
 
-def test_a_mark_finds_what_all_else_has_lost(log: Path) -> None:
-    environment = clean_environment({"PATH": os.environ["PATH"]}, mark="node-7:lease-8")
-    with Process.start(["sleep", "600"], log=log, env=environment) as process:
-        assert eventually(lambda: marked().get(process.pid) == "node-7:lease-8")
-    assert process.pid not in marked()
-
-
 # Ports and small things --------------------------------------------------------------------
 
 
@@ -294,12 +277,6 @@ def test_only_the_process_that_listens_listens(log: Path) -> None:
         assert not listens(port, other.descendants())
         assert not listens(reserve_port(), server.descendants())
     assert not listens(port, {server.pid})
-
-
-def test_the_mark_and_no_secret_is_in_a_clean_environment() -> None:
-    base = {"SECRET_KEY": "s", "DATABASE_URL": "d", "REDIS_URL": "r", "PATH": "/bin"}
-    assert clean_environment(base) == {"PATH": "/bin"}
-    assert clean_environment(base, mark="m") == {"PATH": "/bin", MARK: "m"}
 
 
 def test_run_returns_the_exit_code_and_all_output() -> None:
