@@ -29,18 +29,18 @@ def end_what_lost_its_lease() -> None:
     for experiment in experiments:
         if experiment.lease_id not in alive:
             try:
-                give_back(experiment)
+                give_back(experiment, f"its lease ended while it was {experiment.status}")
             except MovedElsewhere:
                 log.info("Experiment %s moved on by itself", experiment)
 
 
-def give_back(experiment: Experiment) -> None:
+def give_back(experiment: Experiment, why: str) -> None:
     """The next attempt of an experiment that nobody runs any more."""
-    log.warning("Experiment %s lost its lease while %s", experiment, experiment.status)
+    log.warning("Experiment %s is lost: %s", experiment, why)
     if experiment.cancel_requested or experiment.task.status in TASK_ENDED:
         experiment.cancel()
     else:
-        experiment.requeue(f"its lease ended while it was {experiment.status}")
+        experiment.requeue(why)
 
 
 def cancel_what_nobody_wants() -> None:

@@ -196,17 +196,17 @@ def reason(text: str) -> str:
     return text
 
 
-def duration(text: str) -> float | None:
+def duration(text: str, field: str = "for") -> float | None:
     """`90s`, `10m`, `2h`, `1d` or a number of seconds, in seconds; None for nothing said."""
     text = text.strip()
     if not text:
         return None
     match = re.fullmatch(r"(\d{1,9})\s*([smhd]?)", text, re.ASCII)
     if not match:
-        raise BadInput("for", f"{text!r} is not a time such as 90s, 10m, 2h or 1d")
+        raise BadInput(field, f"{text!r} is not a time such as 90s, 10m, 2h or 1d")
     seconds = int(match[1]) * UNITS[match[2] or "s"]
     if not 0 < seconds <= LONGEST:
-        raise BadInput("for", f"{text} is not above 0 and at most {LONGEST // 86400}d")
+        raise BadInput(field, f"{text} is not above 0 and at most {LONGEST // 86400}d")
     return float(seconds)
 
 
