@@ -1,5 +1,6 @@
 """The long-running programs that `up` and `worker` start, watch and stop."""
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,8 +10,11 @@ from django.conf import settings
 
 from experiments.processes import Process, listens, tail
 
+log = logging.getLogger(__name__)
+
 QUICK_DEATH = 5.0  # seconds: a service that ends sooner has a fault of its own
 QUICK_DEATHS_ALLOWED = 3
+LONGEST_PAUSE = 5.0  # seconds, before a service that was killed quickly again and again is started
 
 
 class ServiceFailed(RuntimeError):
@@ -26,7 +30,9 @@ class Service:
     grace: float = 10.0  # seconds that it may take to end politely
     process: Process | None = None
     started: float = 0.0
-    quick_deaths: int = field(default=0)
+    quick_deaths: int = field(default=0)  # By an exit code of its own, one after the other
+    quick_kills: int = field(default=0)
+    start_at: float = field(default=0.0)  # When it has died
 
     @property
     def log(self) -> Path:
@@ -40,18 +46,40 @@ class Service:
             list(self.argv), log=self.log, env=environment, cwd=settings.BASE_DIR
         )
         self.started = time.monotonic()
+        self.start_at = 0.0
 
     def keep_running(self) -> None:
-        """Start it again if it died. Raises ServiceFailed when that does not help."""
+        """Start it again if it died. Raises ServiceFailed when that does not help.
+
+        One that was killed by a signal (`kill -9`, the kernel's OOM killer) is not at fault: it
+        is started again for ever, with a pause that grows while it is killed at once.
+        """
         if self.process is None or self.process.poll() is None:
             return
-        quick = time.monotonic() - self.started < QUICK_DEATH
-        self.quick_deaths = self.quick_deaths + 1 if quick else 0
+        if not self.start_at:
+            self._note_death(self.process.poll() or 0)
+        if time.monotonic() >= self.start_at:
+            self.start()
+
+    def _note_death(self, exit_code: int) -> None:
+        now = time.monotonic()
+        quick, killed = now - self.started < QUICK_DEATH, exit_code < 0
+        self.quick_kills = self.quick_kills + 1 if quick and killed else 0
+        self.quick_deaths = self.quick_deaths + (not killed) if quick else 0
         if self.quick_deaths >= QUICK_DEATHS_ALLOWED:
             last = "\n".join(tail(self.log).strip().splitlines()[-5:])
             raise ServiceFailed(f"{self.name} does not stay up; the end of {self.log}:\n{last}")
-        self.process.stop(0)
-        self.start()
+        pause = min(LONGEST_PAUSE, 2.0 ** (self.quick_kills - 2)) if self.quick_kills else 0.0
+        log.warning("%s ended with %s; it is started again", self.name, exit_code)
+        self.start_at = now + pause
+
+    def is_up(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program itself, if it lives."""
+        if self.process is not None:
+            self.process.signal(number)
 
     def descendants(self) -> set[int]:
         """The pids of all that it has started."""

@@ -6,7 +6,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from django.conf import settings
@@ -16,6 +16,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from experiments import demo, embedded_redis
 from experiments.errors import BadInput
+from experiments.management.commands.worker import add_drain, seconds_to_drain
 from experiments.pool import gpu_pool
 from experiments.services import Service, ServiceFailed, celery_worker
 from experiments.shell import ShellCommand
@@ -32,18 +33,22 @@ class Stopped(BaseException):
 class Command(ShellCommand):
     help = (
         "Start everything on this machine: database, Redis (embedded when REDIS_URL is not "
-        "set), worker, scheduler and web pages; then run the demo. Ctrl-C stops all of it."
+        "set), worker, scheduler and web pages; then run the demo. Ctrl-C stops all of it: what "
+        "runs is handed back, and runs again after the next start."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address of the pages (127.0.0.1)")
         parser.add_argument("--port", type=int, default=8000, help="port of the pages (8000)")
         parser.add_argument("--no-demo", action="store_true", help="do not run the demo")
+        add_drain(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, interrupt)
         host, port = options["host"], options["port"]
+        self.drain = options["drain"]
+        seconds_to_drain(self.drain)
         with only_one():
             check_port(host, port)
             self.serve(host, port, with_demo=not options["no_demo"])
@@ -59,12 +64,15 @@ class Command(ShellCommand):
                 self.look_after()
                 time.sleep(0.5)
         except Stopped:
+            self.let_end()
             self.stdout.write("\nstopping …")
         except (ServiceFailed, OSError) as error:  # A full disk, for one
             raise CommandError(str(error)) from error
         finally:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)  # Once is enough: we are at it
+            if self.drain is not None:
+                self.signal_worker()  # The stop below is its second signal: no more patience
             for service in reversed(self.services):
                 service.stop()
             self.stdout.write("stopped")
@@ -83,7 +91,8 @@ class Command(ShellCommand):
         self.start("control", celery_worker("control", "control", 2))
         self.start("scheduler", [*celery, "beat", "--loglevel", "WARNING", "--pidfile="])
         self.start("web", web_server(host, port))
-        self.start("worker", [*manage, "worker"], grace=20.0)
+        drain = [] if self.drain is None else ["--drain", *filter(None, [self.drain])]
+        self.start("worker", [*manage, "worker", *drain], grace=20.0)
         login = first_login()
         web = next(service for service in self.services if service.name == "web")
         self.until("The web server", lambda: web.listens_on(port))
@@ -95,10 +104,30 @@ class Command(ShellCommand):
         self.services.append(service)
         service.start()
 
-    def look_after(self) -> None:
+    def look_after(self, but: Collection[Service] = ()) -> None:
         """Start again what died."""
         for service in self.services:
-            service.keep_running()
+            if service not in but:
+                service.keep_running()
+
+    def let_end(self) -> None:
+        """With --drain: wait until the worker has let end what runs, or for a second signal."""
+        if self.drain is None or not (workers := self.signal_worker()):
+            return
+        self.stdout.write("\ntakes nothing new; waits for what runs (again Ctrl-C: no longer)")
+        with contextlib.suppress(Stopped):
+            while any(worker.is_up() for worker in workers):
+                self.look_after(but=workers)
+                time.sleep(0.5)
+
+    def signal_worker(self) -> list[Service]:
+        """Ask the worker to end, by another signal than that with which services are stopped:
+        two of one kind may arrive as one.
+        """
+        workers = [service for service in self.services if service.name == "worker"]
+        for worker in workers:
+            worker.signal(signal.SIGINT)
+        return workers
 
     def until(self, what: str, ready: Any) -> None:
         """Wait for something that was just started."""
