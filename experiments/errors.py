@@ -1,5 +1,7 @@
 """What can go wrong, in the words that the user reads."""
 
+from collections.abc import Sequence
+
 from experiments.states import FailureKind
 
 
@@ -23,10 +25,19 @@ class MovedElsewhere(RuntimeError):
 class ExperimentFailed(Exception):
     """The configuration did not give a measurement, for this reason."""
 
-    def __init__(self, kind: FailureKind, message: str) -> None:
+    def __init__(
+        self,
+        kind: FailureKind,
+        message: str,
+        lines: Sequence[str] = (),
+        may_pass: bool = False,
+    ) -> None:
+        """`lines` of its log say more; what `may_pass` is not the configuration's fault."""
         super().__init__(message)
         self.kind = kind
         self.message = message
+        self.lines = lines
+        self.may_pass = may_pass
 
 
 class Interrupted(Exception):

@@ -150,7 +150,7 @@ class Experiment(models.Model):
         """BENCHMARKING to SUCCESS, with metrics, levels and score."""
         self._move(Status.SUCCESS, finished_at=timezone.now(), **results)
 
-    def fail(self, kind: FailureKind, message: str) -> None:
+    def fail(self, kind: FailureKind, message: str, **details: Any) -> None:
         self._move(
             Status.FAILED,
             reason=message,
@@ -158,6 +158,7 @@ class Experiment(models.Model):
             error_message=message,
             feasible=False,
             finished_at=timezone.now(),
+            **details,
         )
 
     def cancel(self) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -221,15 +222,38 @@ def run(
         return Completed(exit_code, tail(log))
 
 
+def rotate(log: Path, cap: int) -> None:
+    """Keep a log below `cap` bytes, and as many of what was before in `<log>.1`.
+
+    The log is copied and emptied, for whoever writes (always to its end) keeps it open.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if log.stat().st_size > cap:
+            with open(log, "rb") as full, open(part_before(log), "wb") as kept:
+                full.seek(-cap, os.SEEK_END)
+                shutil.copyfileobj(full, kept)
+            os.truncate(log, 0)
+
+
+def part_before(log: Path) -> Path:
+    return log.with_name(f"{log.name}.1")
+
+
 def tail(log: Path, max_bytes: int = 64 * 1024) -> str:
-    """The end of a log; empty when there is none."""
+    """The end of a log, also of one that was rotated just now; empty when there is none."""
+    text = _tail(log, max_bytes)
+    missing = max_bytes - len(text)
+    return (_tail(part_before(log), missing) + text).decode(errors="replace")
+
+
+def _tail(log: Path, max_bytes: int) -> bytes:
     try:
         with open(log, "rb") as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - max_bytes))
-            return file.read(max_bytes).decode(errors="replace")
+            return file.read(max_bytes)
     except FileNotFoundError:
-        return ""
+        return b""
 
 
 def resident_mb(pids: Iterable[int]) -> int:

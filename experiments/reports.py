@@ -66,7 +66,13 @@ def result(task: TuningTask, experiment: Experiment) -> dict[str, Any]:
 
 
 def one_experiment(experiment: Experiment) -> dict[str, Any]:
-    error = {"kind": experiment.error_kind, "message": experiment.error_message}
+    error = {
+        "kind": experiment.error_kind,
+        "message": experiment.error_message,
+        "lines": experiment.error_lines.splitlines(),
+        "where": experiment.error_where,
+        "may_pass": experiment.error_may_pass,
+    }
     return {
         "number": experiment.number,
         "attempt": experiment.attempt,

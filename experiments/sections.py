@@ -86,6 +86,7 @@ class Optimization(Section):
     objective: str
     max_iterations: AtLeastOne = 10  # experiments
     timeout_per_iteration: Duration = 600  # seconds for one experiment, engine start included
+    timeout_start: Duration | None = None  # seconds for the engine's start alone
     max_parallel_experiments: AtLeastOne = 1
     priority: int = Field(default=0, ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)
     seed: int = Field(default=0, ge=-LARGEST, le=LARGEST)

@@ -17,7 +17,7 @@ from experiments.strategies.base import Trial
 # What a strategy wants to know of an experiment; the measurements stay in the database
 HISTORY = (
     *("task", "number", "status", "parameters", "objective_score", "feasible", "error_kind"),
-    "is_baseline",
+    *("error_may_pass", "reached", "is_baseline"),
 )
 INNOCENT = (FailureKind.LOST, FailureKind.CANCELLED)
 
@@ -64,13 +64,16 @@ def next_configuration(task: TuningTask, experiments: Sequence[Experiment]) -> C
 
 
 def trial(experiment: Experiment) -> Trial:
-    """An experiment as a strategy sees it. What was lost or cancelled says nothing of it."""
+    """An experiment as a strategy sees it. What was lost, cancelled, or failed for a reason that
+    may pass says nothing of its configuration."""
     succeeded = experiment.status == Status.SUCCESS
-    known = experiment.has_ended and experiment.error_kind not in INNOCENT
+    innocent = experiment.error_kind in INNOCENT or experiment.error_may_pass
+    known = experiment.has_ended and not innocent
     return Trial(
         configuration=experiment.parameters,
         score=experiment.objective_score if succeeded else None,
         feasible=(bool(experiment.feasible) and succeeded) if known else None,
+        reached=experiment.reached or 0.0,
     )
 
 

@@ -29,10 +29,16 @@ class Launch:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why an engine failed: its kind, and the one line of its log that says so."""
+    """Why an engine failed: its kind, and the one line of its log that says so.
+
+    `lines` are what is around it in the log. `may_pass`: it is not the configuration's fault, and
+    may be over at the next attempt (a port, a download, a GPU that was reset, a full disk).
+    """
 
     kind: FailureKind
     message: str
+    lines: tuple[str, ...] = ()
+    may_pass: bool = False
 
 
 class Engine(Protocol):

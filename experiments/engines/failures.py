@@ -10,10 +10,12 @@ import signal
 from dataclasses import dataclass
 
 from experiments.engines.base import Explanation
+from experiments.engines.passing import TEMPORARY_FAILURE, may_pass
 from experiments.states import FailureKind
 
 MAX_MESSAGE = 300  # characters
 MAX_LINE = 2000
+LINES_BEFORE, LINES_AFTER = 6, 6  # of the log, with the cause itself
 KILLED = {-signal.SIGKILL, 128 + signal.SIGKILL}
 
 # What stands before the words: colours, (EngineCore pid=12), times, levels, [core.py:1510]
@@ -75,27 +77,29 @@ class Line:
 
 
 def explain(exit_code: int | None, log: str) -> Explanation:
-    """The kind of the failure, and its cause in at most MAX_MESSAGE characters."""
+    """The kind of the failure, its cause in at most MAX_MESSAGE characters, and its lines."""
     lines = clean(log)
     index = find_cause(lines)
-    cause = lines[index].text if index is not None else ""
+    if index is None:
+        return _by_last_words(exit_code, lines)
+    cause = lines[index].text
+    kind, words = _verdict(exit_code, lines, index)
+    return Explanation(kind, shortened(words), around(lines, index), may_pass(cause))
+
+
+def _verdict(exit_code: int | None, lines: list[Line], index: int) -> tuple[FailureKind, str]:
+    cause = lines[index].text
     if PYDANTIC.search(cause):
-        return _explanation(FailureKind.BAD_FLAG, validation_reasons(lines, index or 0))
+        return FailureKind.BAD_FLAG, validation_reasons(lines, index)
     if NO_MODEL.search(cause):
-        return _explanation(
-            FailureKind.ENGINE_CRASHED, f"the model cannot be loaded: {wording(cause)}"
-        )
+        return FailureKind.ENGINE_CRASHED, f"the model cannot be loaded: {wording(cause)}"
     if PORT_TAKEN.search(cause):
-        return _explanation(
-            FailureKind.ENGINE_CRASHED, f"another program has its port: {wording(cause)}"
-        )
+        return FailureKind.ENGINE_CRASHED, f"another program has its port: {wording(cause)}"
     if is_refusal(exit_code, cause):
-        return _explanation(FailureKind.BAD_FLAG, wording(cause))
+        return FailureKind.BAD_FLAG, wording(cause)
     if memory := memory_line(lines, cause):
-        return _explanation(FailureKind.OUT_OF_MEMORY, wording(memory))
-    if cause:
-        return _explanation(FailureKind.ENGINE_CRASHED, wording(cause))
-    return _by_last_words(exit_code, lines)
+        return FailureKind.OUT_OF_MEMORY, wording(memory)
+    return FailureKind.ENGINE_CRASHED, wording(cause)
 
 
 def explain_job(exit_code: int | None, log: str) -> Explanation:
@@ -189,14 +193,36 @@ def last_words(lines: list[Line]) -> str:
 
 def _by_last_words(exit_code: int | None, lines: list[Line]) -> Explanation:
     words = last_words(lines)
+    last = around(lines, len(lines) - 1)
     if exit_code in KILLED:
-        return _explanation(
+        return Explanation(
             FailureKind.OUT_OF_MEMORY,
             "killed by SIGKILL, most often the kernel's out-of-memory killer",
+            last,
         )
     is_memory = OUT_OF_MEMORY.search(words)
     kind = FailureKind.OUT_OF_MEMORY if is_memory else FailureKind.ENGINE_CRASHED
-    return _explanation(kind, f"{_ending(exit_code)}: {words or 'it said nothing'}")
+    message = shortened(f"{_ending(exit_code)}: {words or 'it said nothing'}")
+    passes = exit_code == TEMPORARY_FAILURE or may_pass(words)
+    return Explanation(kind, message, last, passes)
+
+
+def last_lines(log: str) -> tuple[str, ...]:
+    """The end of a log that does not say why, for people."""
+    lines = clean(log)
+    return around(lines, len(lines) - 1)
+
+
+def around(lines: list[Line], index: int) -> tuple[str, ...]:
+    """The lines of a log that tell why: up to the one at `index`, and what is said right after."""
+    said = [
+        (at, line.text)
+        for at, line in enumerate(lines)
+        if line.text.strip() and not (line.is_chatter and at != index)
+    ]
+    before = [text for at, text in said if at <= index][-LINES_BEFORE:]
+    after = [text for at, text in said if at > index][:LINES_AFTER]
+    return tuple(shortened(text) for text in (*before, *after))
 
 
 def _ending(exit_code: int | None) -> str:
@@ -208,7 +234,5 @@ def _ending(exit_code: int | None) -> str:
     return f"ended with exit code {exit_code}"
 
 
-def _explanation(kind: FailureKind, message: str) -> Explanation:
-    if len(message) > MAX_MESSAGE:
-        message = message[: MAX_MESSAGE - 1].rstrip() + "…"
-    return Explanation(kind, message)
+def shortened(text: str) -> str:
+    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1].rstrip() + "…"

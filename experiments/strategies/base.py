@@ -12,12 +12,14 @@ class Trial:
     """One configuration that was tried or is being tried.
 
     `score` is None while it runs, when it failed and when it was cancelled; higher is
-    better when `maximize`, whatever the objective. `feasible` is None while it runs.
+    better when `maximize`, whatever the objective. `feasible` is None while it runs. `reached` is
+    the share of its measurement, from 0 to 1, that a failed one had done.
     """
 
     configuration: Configuration
     score: float | None
     feasible: bool | None
+    reached: float = 0.0
 
 
 class Strategy(Protocol):

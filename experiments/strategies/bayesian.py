@@ -81,15 +81,16 @@ def _suggestions(study: "optuna.study.Study", space: Space) -> Iterator[Configur
 def _outcome(trial: Trial) -> dict[str, Any]:
     """The state of a trial in Optuna's words: a value, and a constraint (0 or less is feasible).
 
-    A failed one is the worst kind of infeasible, not Optuna's FAIL, which the model would not
-    see: it would then go back again and again to the out-of-memory corner next to a good result.
+    A failed one is the worse kind of infeasible, the worse the earlier it failed; not Optuna's
+    FAIL, which the model would not see: it would then go back again and again to the
+    out-of-memory corner next to a good result.
     """
     from optuna.trial import TrialState
 
     if trial.feasible is None:
         return {"state": TrialState.RUNNING}
     if trial.score is None or not math.isfinite(trial.score):
-        return {"value": 0.0, "constraints": {"infeasible": 2.0}}
+        return {"value": 0.0, "constraints": {"infeasible": 2.0 - trial.reached}}
     return {"value": trial.score, "constraints": {"infeasible": 0.0 if trial.feasible else 1.0}}
 
 

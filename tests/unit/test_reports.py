@@ -42,7 +42,13 @@ def test_the_document_names_winner_command_and_gain(finished: TuningTask) -> Non
     assert document["gain"] == pytest.approx(0.18)
     assert document["baseline"]["number"] == 1
     failed = document["experiments"][3]
-    assert failed["error"] == {"kind": "bad_flag", "message": "=cmd|' /C calc'!A0"}
+    assert failed["error"] == {
+        "kind": "bad_flag",
+        "message": "=cmd|' /C calc'!A0",
+        "lines": [],
+        "where": "",
+        "may_pass": False,
+    }
 
 
 def test_there_is_no_gain_over_a_baseline_that_failed(

@@ -1,0 +1,235 @@
+"""What an attempt does with its GPUs: start the engine, and measure every load level."""
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from experiments import launching, scoring
+from experiments.benchmarks import BENCHMARKS
+from experiments.benchmarks.base import Level, Load, Metrics
+from experiments.engines import ENGINES
+from experiments.engines.job import read_metrics
+from experiments.errors import ExperimentFailed
+from experiments.health import is_healthy
+from experiments.marks import Mark, ProcessId, clean_environment
+from experiments.models import Experiment
+from experiments.objectives import parse_objective
+from experiments.pool import site
+from experiments.processes import Process, reserve_port, rotate, tail
+from experiments.states import FailureKind
+from gpupool import Lease
+
+CHECK_EVERY = 0.25  # seconds between looks at cancel, lease and timeout
+STOP_GRACE = 2.0  # seconds from SIGTERM to SIGKILL, so that a cancel is done within 5 s
+LEVEL_GRACE = 60.0  # seconds beyond its time in which a load generator ends, or it hangs
+LOG_CAP = 32 * 2**20  # bytes of a log, and as many of the part before
+
+
+class Measuring:
+    """The measurement of one configuration on the GPUs of its lease, and every process for it.
+
+    `check` is called several times a second, and raises when the experiment must not go on;
+    `move` writes a move of the experiment; `has_gpus` is whether the lease is still its own.
+    `where` it is, and which share of the measurement it has `reached`, tell of a failure.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        lease: Lease,
+        cores: set[int],
+        *,
+        check: Callable[[], None],
+        move: Callable[..., None],
+        has_gpus: Callable[[], bool],
+    ) -> None:
+        self.experiment = experiment
+        self.lease = lease
+        self.cores = cores
+        self.file = experiment.task.file
+        self.port = reserve_port()
+        self.where, self.reached = "start", 0.0
+        self._check, self._move, self._has_gpus = check, move, has_gpus
+        self._logs: set[Path] = set()
+
+    @property
+    def engine_log(self) -> Path:
+        return self.experiment.folder / "engine.log"
+
+    def command(self) -> list[str]:
+        """The engine's command line. Raises BadInput when there is none."""
+        return launching.command_of(
+            self.file,
+            self.experiment.parameters,
+            port=self.port,
+            gpus=len(self.lease.gpus),
+            executables=settings.ENGINE_EXECUTABLES,
+        )
+
+    def results(self) -> dict[str, Any]:
+        """The columns of an experiment that succeeded. Raises ExperimentFailed for any other."""
+        return self._run_job() if self.file.base_runtime == "job" else self._run_engine()
+
+    def check(self) -> None:
+        """Raise when the experiment must not go on. No log grows for ever meanwhile."""
+        self._check()
+        for log in self._logs:
+            rotate(log, LOG_CAP)
+
+    # ── an engine under a benchmark ─────────────────────────────────────────────────────────
+
+    def _run_engine(self) -> dict[str, Any]:
+        """Start the engine, measure every load level, and score what was measured."""
+        results, seconds = [], []
+        with self._running_engine() as engine:
+            self._wait_until_healthy(engine)
+            self._move(self.experiment.begin_benchmark)
+            levels = self.file.levels()
+            for index, level in enumerate(levels):
+                began = time.monotonic()
+                self.where = f"level {index + 1} of {len(levels)}: {level.label}"
+                self.reached = index / len(levels)
+                results.append(
+                    scoring.LevelResult(level.label, self._measure(engine, level, index))
+                )
+                seconds.append(time.monotonic() - began)
+        score = scoring.score(
+            results,
+            parse_objective(self.file.optimization.objective),
+            self.file.slo,
+            gpus=len(self.lease.gpus),
+            max_error_rate=self.file.benchmark.max_error_rate,
+            per_gpu=self.file.per_gpu,
+        )
+        verdicts = {verdict.label: asdict(verdict) for verdict in score.levels}
+        return {
+            "metrics": scoring.overall(results),
+            "levels": [
+                {**verdicts[level.label], "metrics": level.metrics, "seconds": round(took, 3)}
+                for level, took in zip(results, seconds, strict=True)
+            ],
+            "objective_value": score.value,
+            "objective_score": score.objective_score,
+            "feasible": score.feasible,
+            "holds_at": score.holds_at or "",
+        }
+
+    def _running_engine(self) -> AbstractContextManager[Process]:
+        own = launching.own_environment(self.file, self.experiment.parameters)
+        return self._running(self.experiment.command, self.engine_log, self.cores, own)
+
+    @contextmanager
+    def _running(
+        self, argv: list[str], log: Path, cores: set[int], own: Mapping[str, str] | None = None
+    ) -> Iterator[Process]:
+        """A child process with its `own` variables and the lease's, pinned to `cores` if any.
+
+        At the end it is stopped with all its children.
+        """
+        environment = {
+            **clean_environment(
+                settings.ENVIRONMENT, Mark(site(), ProcessId.own(), self.experiment.holder)
+            ),
+            **(own or {}),
+            **launching.lease_environment(self.lease.gpus, self.cores, self.port, own or {}),
+        }
+        process = Process.start(argv, log=log, env=environment, cores=cores)
+        self._logs.add(log)
+        try:
+            yield process
+        finally:
+            # Without the lease its GPUs may be another's at any moment
+            process.stop(STOP_GRACE if self._has_gpus() else 0)
+            self._logs.discard(log)
+
+    def _wait_until_healthy(self, engine: Process) -> None:
+        path = ENGINES[self.file.base_runtime].health_path
+        limit = self.file.optimization.timeout_start
+        give_up = time.monotonic() + (math.inf if limit is None else limit)
+        while not is_healthy(self.port, path, engine.descendants()):
+            self.check()
+            if engine.wait(CHECK_EVERY) is not None:
+                raise self._engine_failure(engine)
+            if time.monotonic() > give_up:
+                raise ExperimentFailed(
+                    FailureKind.START_TIMEOUT, f"not healthy after {limit:g} s (timeout_start)"
+                )
+
+    def _measure(self, engine: Process, level: Level, index: int) -> Metrics:
+        """One load level, measured by its own process on cores that are not the engine's."""
+        benchmark = BENCHMARKS[self.file.benchmark.generator]
+        report = self.experiment.folder / f"level-{index + 1}.json"
+        log = report.with_suffix(".log")
+        elsewhere = os.sched_getaffinity(0) - self.cores if self.cores else set()
+        load = self._load(level, index)
+        give_up = time.monotonic() + 2 * load.max_seconds + LEVEL_GRACE
+        with self._running(benchmark.argv(load, report), log, elsewhere) as generator:
+            while (exit_code := generator.wait(CHECK_EVERY)) is None:
+                self.check()
+                if engine.poll() is not None:
+                    raise self._engine_failure(engine)
+                if time.monotonic() > give_up:
+                    raise self._hangs(level, load)
+        if engine.poll() is not None:
+            raise self._engine_failure(engine)
+        if exit_code != 0 and not report.exists():
+            raise ExperimentFailed(
+                FailureKind.BENCHMARK_ERRORS,
+                f"{level.label}: the load generator ended with {exit_code}: "
+                f"{tail(log).strip()[-300:]}",
+            )
+        try:
+            return benchmark.read(report)
+        except ExperimentFailed as failure:
+            raise ExperimentFailed(failure.kind, f"{level.label}: {failure.message}") from None
+
+    def _hangs(self, level: Level, load: Load) -> ExperimentFailed:
+        limit = 2 * load.max_seconds + LEVEL_GRACE
+        return ExperimentFailed(
+            FailureKind.TIMEOUT,
+            f"{level.label}: not measured after {limit:g} s, twice its max_time_per_iteration and "
+            f"{LEVEL_GRACE:g} s more",
+        )
+
+    def _load(self, level: Level, index: int) -> Load:
+        benchmark = self.file.benchmark
+        return benchmark.load(
+            level,
+            # The same requests for every configuration, other ones at every level
+            seed=self.file.optimization.seed * 1000 + index,
+            url=f"http://127.0.0.1:{self.port}",
+            model=self.file.served_name(),
+            model_path=benchmark.model_tokenizer or self.file.model.id_or_path,
+            executable=launching.vllm_of(self.file, settings.ENGINE_EXECUTABLES),
+        )
+
+    def _engine_failure(self, engine: Process) -> ExperimentFailed:
+        why = ENGINES[self.file.base_runtime].explain(engine.poll(), tail(self.engine_log))
+        return ExperimentFailed(why.kind, why.message, why.lines, why.may_pass)
+
+    # ── a job: the command itself is the measurement ────────────────────────────────────────
+
+    def _run_job(self) -> dict[str, Any]:
+        self.where = ""
+        self._move(self.experiment.begin_benchmark)
+        with self._running_engine() as job:
+            while (exit_code := job.wait(CHECK_EVERY)) is None:
+                self.check()
+        if exit_code != 0:
+            raise self._engine_failure(job)
+        metrics = read_metrics(tail(self.engine_log))
+        objective = parse_objective(self.file.optimization.objective)
+        value = scoring.score_job(metrics, objective).objective_score
+        return {
+            "metrics": {name: x for name, x in metrics.items() if math.isfinite(x)},
+            "objective_value": value,
+            "objective_score": value,
+            "feasible": True,
+        }
