@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 OWNER = 0  # The socket to the owner is our standard input
 PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
+NAME = b"autotuner-keep"  # As /proc shows it, so that keepers know one another; 15 bytes at most
 LOOK_AGAIN = 0.1  # While killing: for what was forked between the look and the signal
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -48,7 +50,7 @@ class CannotStart(Exception):
     """The program could not be started; the message is the one line for the user."""
 
 
-def prctl(option: int, value: int) -> None:
+def prctl(option: int, value: int | bytes) -> None:
     """Set a property of this process. Raises OSError."""
     if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl failed")
@@ -137,9 +139,10 @@ def execute(argv: list[str]) -> NoReturn:
 # What lives ------------------------------------------------------------------------------
 
 
-def descendants() -> Iterator[int]:
+def descendants(below_keepers: bool = True) -> Iterator[int]:
     """All our descendants, by the parents that /proc tells, children before grandchildren."""
     children: dict[int, list[int]] = {}
+    keepers = set()
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
@@ -148,17 +151,24 @@ def descendants() -> Iterator[int]:
             except OSError:
                 continue  # It has ended since the listing
             # The command's name is in parentheses and may hold anything, also ") "
-            parent = int(words.rpartition(b")")[2].split()[1])
-            children.setdefault(parent, []).append(int(name))
+            words, _, rest = words.rpartition(b")")
+            children.setdefault(int(rest.split()[1]), []).append(int(name))
+            if words.endswith(b"(" + NAME):
+                keepers.add(int(name))
     waiting = children.get(os.getpid(), [])
     while waiting:
         yield from waiting
-        waiting = [child for pid in waiting for child in children.get(pid, [])]
+        above = [pid for pid in waiting if below_keepers or pid not in keepers]
+        waiting = [child for pid in above for child in children.get(pid, [])]
 
 
 def send_all(number: int) -> None:
-    """Send a signal to every descendant."""
-    for pid in list(descendants()):
+    """Send a signal to every descendant.
+
+    What another keeper keeps is asked to end by that one, in order: an engine that ends before
+    its worker knows of the stop would look like one that crashed.
+    """
+    for pid in list(descendants(below_keepers=number == signal.SIGKILL)):
         try:
             os.kill(pid, number)
         except (ProcessLookupError, PermissionError):
@@ -272,6 +282,7 @@ class Events:
 def main(cores: str, cwd: str, *argv: str) -> None:
     """Start ARGV, wait for its end or for the word to end it, and leave nothing behind."""
     events = Events()
+    prctl(PR_SET_NAME, NAME)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     try:
         pid = launch(

@@ -238,6 +238,23 @@ def test_the_program_dies_with_its_owner_though_a_sibling_holds_the_line(log: Pa
     assert eventually(lambda: not is_alive(sibling))
 
 
+def test_a_dead_program_s_own_programs_still_end_their_children_in_order(log: Path) -> None:
+    """As the engines of a worker: one that is stopped before its worker would seem to crash."""
+    story = log.with_name("story")
+    trap = (
+        f"sh -c 'trap \"echo child >> {story}; exit\" TERM; while true; do sleep 0.01; done' &"
+        f"trap 'sleep 0.2; echo main >> {story}; exit' TERM;"
+        "echo ready; while true; do sleep 0.01; done"
+    )
+    inner = log.with_name("inner.log")
+    owner = [sys.executable, str(PROGRAMS / "process_owner.py"), str(inner), "sh", "-c", trap]
+    process = Process.start(owner, log=log, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert eventually(lambda: log.read_text().strip())  # It is complete
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait(PATIENCE) == -signal.SIGKILL
+    assert story.read_text().split() == ["main", "child"]
+
+
 def test_a_killed_keeper_takes_the_program_along(log: Path) -> None:
     process = Process.start(["sleep", "600"], log=log)
     os.kill(psutil.Process(process.pid).ppid(), signal.SIGKILL)
