@@ -42,6 +42,7 @@ class Stop:
 
 
 ENDED_BY_ITSELF = Stop(0.5)  # For what it has left behind
+AT_ONCE = Stop(0)
 OWNER_DIED = Stop(1.0, for_all=False)  # A worker that ends in order hands its engines back
 SIGNALLED = Stop(5.0, for_all=False)  # Somebody asked the keeper itself to end
 
@@ -202,8 +203,12 @@ class Family:
         if not stop.for_all and self.exit_code is None:
             os.kill(self.main, signal.SIGTERM)
             self._outlast(stop.grace, wait, lambda: self.exit_code is not None)
-            stop = Stop(0) if self.exit_code is None else ENDED_BY_ITSELF
-        if not self.is_gone:
+            stop = ENDED_BY_ITSELF
+            if self.exit_code is None:
+                # SIGKILL from here downwards: a worker that sees its engine end before it ends
+                # itself would write down that the engine has crashed
+                stop = AT_ONCE
+        if not self.is_gone and stop is not AT_ONCE:
             send_all(signal.SIGTERM)
             self._outlast(stop.grace, wait, lambda: self.is_gone)
         while not self.is_gone:
