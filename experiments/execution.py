@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, ProgrammingError, connection
 
 from experiments.engines.failures import last_lines
 from experiments.errors import (
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 MEMORY_BACK_WITHIN = 20.0  # seconds that an engine of ours may still need to leave a GPU
 QUARANTINE = 60.0  # seconds for which a GPU that cannot be used is granted to nobody
 SPACE_NEEDED = 100 * 2**20  # bytes for the logs of one experiment: a part of what they may have
+# The database is away, or its tables are just being changed
+OUTAGES = (OperationalError, InterfaceError, ProgrammingError)
 DATABASE_RETRY = 1.0  # seconds between tries to write a move
 
 
@@ -180,7 +182,7 @@ class Attempt:
         while True:
             try:
                 return change(*arguments, **columns)
-            except (OperationalError, InterfaceError) as error:
+            except OUTAGES as error:
                 if self.keep_alive.lost:
                     raise
                 log.warning("%s waits for the database: %s", self.experiment, error)
@@ -234,6 +236,6 @@ class Attempt:
             mine = Experiment.objects.filter(pk=self.experiment.pk)
             if mine.filter(cancel_requested=True).exists():
                 raise CancelRequested
-        except (OperationalError, InterfaceError) as error:
+        except OUTAGES as error:
             log.warning("The database does not answer: %s", error)
             connection.close()  # The next look connects anew
