@@ -195,7 +195,11 @@ except ValueError as error:
 if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     # A worker must notice within seconds that a server has gone: it may have to stop an engine.
     DATABASES["default"].setdefault("OPTIONS", {}).update(
-        connect_timeout=5, keepalives_idle=5, keepalives_interval=5, keepalives_count=2
+        connect_timeout=5,
+        keepalives_idle=5,
+        keepalives_interval=5,
+        keepalives_count=2,
+        tcp_user_timeout=5000,  # The others are for a connection on which nothing is under way
     )
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # Readers beside one writer, nobody fails on a lock, and a commit survives a power cut.
