@@ -92,7 +92,7 @@ def one_experiment(experiment: Experiment) -> dict[str, Any]:
         "finished_at": moment(experiment.finished_at),
         "phases": progress.phases(experiment, timezone.now()),
         "moves": [
-            {"from": move.old, "to": move.new, "at": moment(move.at)}
+            {"from": move.old, "to": move.new, "at": moment(move.at), "reason": move.reason}
             for move in experiment.moves.all()
         ],
     }
