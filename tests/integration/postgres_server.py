@@ -24,11 +24,12 @@ def program(name: str) -> str | None:
 
 
 class PostgresServer:
-    """One server on a Unix socket in a folder of its own."""
+    """One server on a Unix socket in a folder of its own, and on a port if one is given."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, port: int = 0) -> None:
         self.folder = folder
-        self.url = f"postgres://postgres@{quote(folder, safe='')}/postgres"
+        self.port = port
+        self.url = f"postgres://postgres@{quote(folder, safe='')}:{port or 5432}/postgres"
         # It refuses to run as root
         self._user: dict[str, Any] = {}
         if os.geteuid() == 0:
@@ -38,20 +39,31 @@ class PostgresServer:
 
     def initialise(self) -> None:
         subprocess.run(
-            [str(program("initdb")), "-D", f"{self.folder}/data"]
-            + ["-U", "postgres", "-A", "trust", "--no-sync"],
+            [
+                *(str(program("initdb")), "-D", f"{self.folder}/data"),
+                *("-U", "postgres", "-A", "trust", "--no-sync"),
+            ],
             check=True,
             stdout=subprocess.DEVNULL,
             cwd=self.folder,
             **self._user,
         )
+        with open(f"{self.folder}/data/pg_hba.conf", "a") as who_may:
+            who_may.write("host all all samenet trust\n")
+
+    def url_at(self, host: str) -> str:
+        """The DATABASE_URL for those who reach it over a network."""
+        return f"postgres://postgres@{host}:{self.port}/postgres"
 
     def start(self) -> None:
         """Start, or start again on the same data; returns at once."""
         with open(f"{self.folder}/log", "a") as log:
             self._process = subprocess.Popen(
-                [str(program("postgres")), "-D", f"{self.folder}/data", "-k", self.folder]
-                + ["-c", "listen_addresses="],
+                [
+                    *(str(program("postgres")), "-D", f"{self.folder}/data", "-k", self.folder),
+                    *("-p", str(self.port or 5432)),
+                    *("-c", f"listen_addresses={'*' if self.port else ''}"),
+                ],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
@@ -60,7 +72,9 @@ class PostgresServer:
 
     def answers(self) -> bool:
         try:
-            psycopg.connect(f"host={self.folder} user=postgres", connect_timeout=2).close()
+            psycopg.connect(
+                f"host={self.folder} port={self.port or 5432} user=postgres", connect_timeout=2
+            ).close()
         except psycopg.OperationalError:
             return False
         return True
@@ -81,12 +95,12 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
+def postgres_server(port: int = 0) -> Iterator[PostgresServer]:
     """A server that answers; skips the test where it is not installed."""
     if not (program("initdb") and program("postgres")):
         pytest.skip("PostgreSQL is not installed")
     folder = tempfile.mkdtemp(prefix="at-")
-    server = PostgresServer(folder)
+    server = PostgresServer(folder, port)
     try:
         server.initialise()
         server.start()

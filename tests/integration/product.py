@@ -30,6 +30,7 @@ class Product:
     folder: Path
     port: int
     environment: dict[str, str]
+    words: tuple[str, ...] = ()  # Further options of `up`
     up: "subprocess.Popen[str] | None" = None
     output: list[str] = field(default_factory=list)
 
@@ -37,7 +38,7 @@ class Product:
         """`manage.py up`, until the pool has GPUs."""
         log = (self.folder / "up.txt").open("w")
         self.up = subprocess.Popen(
-            [*MANAGE, "up", "--no-demo", "--port", str(self.port)],
+            [*MANAGE, "up", "--no-demo", "--port", str(self.port), *self.words],
             env=self.environment,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -119,8 +120,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_product(inventory: str, **settings: str) -> Iterator[Product]:
-    """A product of its own; stopped at the end, and nothing of it may be left."""
+def running_product(
+    inventory: str, words: tuple[str, ...] = (), **settings: str
+) -> Iterator[Product]:
+    """A product of its own; stopped at the end, and nothing of it may be left.
+
+    `words` are further options of `up`.
+    """
     with tempfile.TemporaryDirectory(prefix="at-") as folder:
         environment = {
             **os.environ,
@@ -129,7 +135,7 @@ def running_product(inventory: str, **settings: str) -> Iterator[Product]:
             "GPUPOOL_INVENTORY": inventory,
             **settings,
         }
-        product = Product(Path(folder), free_port(), environment)
+        product = Product(Path(folder), free_port(), environment, words)
         product.start()
         try:
             yield product

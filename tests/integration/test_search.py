@@ -135,7 +135,7 @@ def test_cancel_stops_engines_within_5_s_and_frees_their_gpus(product: Product) 
     assert shown["status"] == "CANCELLED"
     assert set(statuses(shown).values()) == {"CANCELLED"}
     again = product.manage("cancel", "cancelled", check=False)
-        assert again.returncode == 0 and "cancelled already" in again.stdout
+    assert again.returncode == 0 and "cancelled already" in again.stdout
 
 
 @pytest.fixture(scope="module")
