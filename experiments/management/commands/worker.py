@@ -46,7 +46,7 @@ class Command(ShellCommand):
         patience = seconds_to_drain(options["drain"])
         self.stop, self.at_once = threading.Event(), threading.Event()
         ended = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(
                 number, lambda *_: (self.at_once if self.stop.is_set() else self.stop).set()
             )
