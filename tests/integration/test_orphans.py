@@ -1,18 +1,23 @@
 """A process whose worker is dead is known by its mark, and by nothing else, and is ended."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import psutil
 import pytest
 
+from experiments import demo_models
 from experiments.marks import MARK, Mark, ProcessId, clean_environment, mark_of, marked
 from experiments.orphans import KEEPER_HAS, Orphans
 from experiments.pool import is_ours, site
+from experiments.processes import reserve_port
 from tests.integration.product import until
 
 PATIENCE = 20.0
@@ -143,3 +148,28 @@ def test_a_zombie_is_dead_and_a_stopped_process_lives() -> None:
     process.kill()
     until(identity.is_dead, PATIENCE)  # Nobody has waited for it yet
     process.wait()
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not shutil.which("vllm"), reason="vllm is not on the PATH")
+def test_a_real_vllm_is_found_by_its_mark_and_ended_whole(dead: ProcessId, tmp_path: Path) -> None:
+    """Its engine has a process of its own, which writes a title over its environment."""
+    model = str(demo_models.write_folder(tmp_path / "model"))
+    flags = ["--load-format", "dummy", "--enforce-eager", "--max-model-len", "1024"]
+    flags += ["--dtype", "float32", "--port", str(reserve_port())]
+    mark = Mark(site(), dead, "experiment:8:1")
+    environment = {**clean_environment(os.environ, mark), "VLLM_CPU_KVCACHE_SPACE": "1"}
+    argv = ["vllm", "serve", model, *flags]
+    with subprocess.Popen(argv, env=environment, start_new_session=True) as server:
+        whole = psutil.Process(server.pid)
+
+        def titles() -> list[str]:
+            return [" ".join(one.cmdline()) for one in whole.children(recursive=True)]
+
+        until(lambda: any("EngineCore" in title for title in titles()), 200)
+        family = {server.pid, *(one.pid for one in whole.children(recursive=True))}
+        assert family <= {process.pid for process in carriers(mark)}, titles()
+        Orphans().end_all()
+        server.wait(20)
+    assert carriers(mark) == []
