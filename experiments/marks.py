@@ -108,9 +108,12 @@ class Mark:
 def mark_of(pid: int) -> Mark | None:
     """The mark of a process, if it has one and we may look at it."""
     try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            environment = file.read()
     except OSError:
         return None
+    if MARK.encode() not in environment:
+        return None  # As most; a node looks at all of them every two seconds
     for variable in environment.split(b"\0"):
         name, _, value = variable.partition(b"=")
         if name == MARK.encode():
@@ -121,10 +124,10 @@ def mark_of(pid: int) -> Mark | None:
 def marked() -> Iterator[tuple[ProcessId, Mark]]:
     """Every living process that has a mark and that we may look at."""
     for name in os.listdir("/proc"):
-        # The process first: if another gets its pid now, what is found is nobody's, and not killed
-        if name.isdecimal() and (process := ProcessId.of(int(name))):
-            mark = mark_of(process.pid)
-            if mark:
+        if name.isdecimal() and mark_of(int(name)):
+            process = ProcessId.of(int(name))
+            # Again, now that it is known which process that is: a pid may be another's meanwhile
+            if process and (mark := mark_of(process.pid)):
                 yield process, mark
 
 
