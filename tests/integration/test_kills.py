@@ -77,7 +77,10 @@ def web(product: Product) -> list[psutil.Process]:
 
 
 def redis_server(product: Product) -> list[psutil.Process]:
-    return [main_of(product, "redis-server")]
+    assert product.up is not None
+    family = psutil.Process(product.up.pid).children(recursive=True)
+    # It writes a title over its environment, by which the others are found
+    return [process for process in family if process.name() == "redis-server"]
 
 
 def everything_but_up(product: Product) -> list[psutil.Process]:
@@ -150,8 +153,8 @@ def test_a_lost_workers_experiment_is_charged_to_nobody_but_its_attempts(product
     assert waits_again["reason"] == "its worker process died"
 
 
-def test_a_service_that_is_killed_ten_times_is_still_started_again(product: Product) -> None:
-    for _ in range(10):
+def test_a_service_that_is_killed_again_and_again_is_started_again(product: Product) -> None:
+    for _ in range(5):  # Of those that end by themselves, three are enough to give up
         main = until(lambda: web_or_none(product), 60)
         os.kill(main.pid, signal.SIGKILL)
         until(lambda main=main: not main.is_running(), 10)
