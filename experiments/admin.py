@@ -78,7 +78,11 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     fieldsets = (
         (
             "Experiment",
-            {"fields": ("page", "state", "attempt", "is_baseline", "error_kind", "error_message")},
+            {"fields": ("page", "state", "attempt", "is_baseline")},
+        ),
+        (
+            "Failure",
+            {"fields": ("error_kind", "error_message", "where", "may_pass", "lines")},
         ),
         ("Configuration", {"fields": ("configuration", "command_line")}),
         ("Result", {"fields": ("score", "feasible", "holds_at", "results")}),
@@ -119,6 +123,24 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
         if not experiment.error_kind:
             return "–"
         return f"{experiment.error_kind}: {experiment.error_message[:120]}"
+
+    @column("Where")
+    def where(self, experiment: Experiment) -> str:
+        return experiment.error_where or "–"
+
+    @column("Worth a retry", boolean=True)
+    def may_pass(self, experiment: Experiment) -> bool:
+        return experiment.error_may_pass
+
+    @column("Of its log")
+    def lines(self, experiment: Experiment) -> SafeString | str:
+        return block(experiment.error_lines) if experiment.error_lines else "–"
+
+    def get_fieldsets(self, request: HttpRequest, obj: Experiment | None = None) -> Any:
+        shown = super().get_fieldsets(request, obj)
+        if obj is not None and not obj.error_kind:
+            return [section for section in shown if section[0] != "Failure"]
+        return shown
 
     @column("GPUs")
     def gpu_names(self, experiment: Experiment) -> str:

@@ -75,14 +75,11 @@ class Experiment(models.Model):
     holds_at = models.CharField(max_length=200, blank=True)
     error_kind = models.CharField(max_length=20, blank=True, choices=choices(FailureKind))
     error_message = models.TextField(blank=True)
-    error_lines = models.TextField(
-        blank=True, default="", db_default=""
-    )  # Of the log: those that say why
-    # Not the configuration's fault: worth a retry
+    # The lines of the log that say why; whether it is worth a retry, since the configuration is not
+    # to blame; "start" or the load level
+    error_lines = models.TextField(blank=True, default="", db_default="")
     error_may_pass = models.BooleanField(default=False, db_default=False)
-    error_where = models.CharField(
-        max_length=200, blank=True, default="", db_default=""
-    )  # Or the load level
+    error_where = models.CharField(max_length=200, blank=True, default="", db_default="")
     reached = models.FloatField(null=True, blank=True)  # Of a failed one: the share it had done
 
     created_at = models.DateTimeField(default=timezone.now)

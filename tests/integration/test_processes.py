@@ -13,7 +13,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from experiments.processes import CannotStart, Process, listens, reserve_port, run, tail
+from experiments.processes import (
+    CannotStart,
+    Process,
+    listens,
+    part_before,
+    reserve_port,
+    rotate,
+    run,
+    tail,
+)
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ROOT / "tests" / "programs"
@@ -311,3 +320,29 @@ def test_a_tail_is_the_end_of_the_log_in_readable_characters(tmp_path: Path) -> 
     assert tail(log) == ""
     log.write_bytes(b"0123456789\xff")
     assert tail(log, max_bytes=3) == "89\N{REPLACEMENT CHARACTER}"
+
+
+def test_a_log_that_grows_is_kept_below_its_cap_while_it_is_written(log: Path) -> None:
+    flood = "i=0; while true; do i=$((i+1)); echo line $i; done"
+    cap, highest = 200_000, 0
+    with Process.start(["sh", "-c", flood], log=log) as process:
+        for _ in range(30):
+            process.wait(0.05)
+            before = log.stat().st_size
+            rotate(log, cap)
+            highest = max(highest, log.stat().st_size)
+            if before > cap:
+                assert part_before(log).stat().st_size == cap
+        assert highest <= cap and part_before(log).exists()
+    words = tail(log).splitlines()[1:]
+    numbers = [int(word.removeprefix("line ")) for word in words if word.startswith("line ")]
+    assert numbers == sorted(numbers)
+
+
+def test_a_tail_goes_on_in_the_part_that_was_before(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("a\nb\nc\n")
+    rotate(log, 4)
+    assert (log.read_text(), part_before(log).read_text()) == ("", "b\nc\n")
+    log.write_text("d\n")
+    assert tail(log) == "b\nc\nd\n" and tail(log, 4) == "c\nd\n" and tail(log, 2) == "d\n"
