@@ -15,9 +15,8 @@ _DOWNLOAD = (
 )
 _GPU = (
     r"GPU is lost|fallen off the bus|\bXid\b|uncorrectable ECC|CUDA_ERROR_ECC_UNCORRECTABLE"
-    r"|CUDA_ERROR_DEVICE_UNAVAILABLE|CUDA_ERROR_SYSTEM_NOT_READY|devices? (?:is|are)(?: all)? busy"
-    r"|CUDA-capable devices? (?:is|are) busy|system not yet initialized"
-    r"|Driver/library version mismatch"
+    r"|CUDA_ERROR_DEVICE_UNAVAILABLE|CUDA_ERROR_SYSTEM_NOT_READY|system not yet initialized"
+    r"|devices?(?:\(s\))? (?:is/are|is|are)(?: all)? busy|Driver/library version mismatch"
 )
 _HOST = (
     r"No space left on device|Read-only file system|Disk quota exceeded|Input/output error"

@@ -1,6 +1,7 @@
 """Every way in which an attempt can go wrong, on the whole product, and what becomes of it."""
 
 import contextlib
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.postgres_server import running_postgres
+from tests.integration.postgres_server import postgres_server
 from tests.integration.product import PROGRAMS, Product, job, running_product, until
 
 SPEED = """echo '{"speed": '$AUTOTUNER_X'}'"""
@@ -25,7 +26,7 @@ def server(name: str, command: list[str], **optimization: Any) -> dict[str, Any]
         "base_runtime": "custom",
         "model": {"id_or_path": "fake"},
         "command": command,
-        "parameters": {"x": [1]},
+        "parameters": {"env.X": [1]},
         "optimization": {
             "strategy": "grid_search",
             "objective": "maximize_throughput",
@@ -173,14 +174,15 @@ def sqlite() -> Iterator[tuple[dict[str, str], Any]]:
 
 @contextlib.contextmanager
 def postgresql() -> Iterator[tuple[dict[str, str], Any]]:
-    with running_postgres() as server:
+    with postgres_server() as server:
 
         @contextlib.contextmanager
         def stopped(product: Product) -> Iterator[None]:
-            server.stop()
+            server.stop(signal.SIGINT)  # At once, whoever is connected
             yield
             time.sleep(20)
             server.start()
+            server.wait()
 
         yield {"DATABASE_URL": server.url}, stopped
 
