@@ -104,11 +104,3 @@ def ring(experiment: Experiment) -> None:
         run_experiment.apply_async(arguments, queue=queue_of(experiment.node))
     except OperationalError as error:
         log.warning("Experiment %s is rung again later: %s", experiment, error)
-
-
-def ring_task(task_id: int) -> None:
-    """Have a task brought on. A lost message is made good by `heal`."""
-    try:
-        advance_task.delay(task_id)
-    except OperationalError as error:
-        log.warning("Task %s is brought on later: %s", task_id, error)

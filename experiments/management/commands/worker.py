@@ -114,7 +114,7 @@ class Command(ShellCommand):
         for service in self.services:
             service.keep_running()
         for experiment in self.orphans.look():
-            jobs.ring_task(experiment.task_id)
+            jobs.announce(experiment.task_id)
 
     def make_room(self, gpus: int) -> None:
         """One worker process for each GPU, also for those that were added or split later.
