@@ -1,11 +1,14 @@
 """The admin: tasks are worked with in `task_admin.py`; what is here is for reading."""
 
+from collections import defaultdict
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
@@ -14,7 +17,7 @@ from django_celery_results.models import GroupResult, TaskResult
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from experiments import logs, pages
+from experiments import logs, pages, views
 from experiments.documents import write_yaml
 from experiments.figures import elapsed, number, objective, plain
 from experiments.models import AuditEntry, Experiment, Move
@@ -25,9 +28,16 @@ ACTION_COLOURS = {
     Action.QUARANTINE.value: "warning",
     Action.DRAIN.value: "warning",
     Action.RELEASE.value: "danger",
-    Action.LIMIT.value: "info",
-    Action.RETURN.value: "success",
-    Action.UNDRAIN.value: "success",
+    Action.PAUSE.value: "warning",
+    Action.CANCEL.value: "danger",
+    **dict.fromkeys(
+        (Action.LIMIT.value, Action.PRIORITY.value, Action.EXTEND.value, Action.CLONE.value), "info"
+    ),
+    **dict.fromkeys(
+        (Action.RETURN.value, Action.UNDRAIN.value, Action.START.value, Action.RESUME.value),
+        "success",
+    ),
+    Action.RETRY.value: "success",
 }
 
 
@@ -64,6 +74,21 @@ class MoveInline(ReadOnly, TabularInline):  # type: ignore[misc]
         return request.user.has_perm("experiments.view_experiment")
 
 
+def for_chosen(verb: str, description: str) -> Callable[..., None]:
+    """An action of the list: a verb for the experiments that were chosen, task by task."""
+
+    def act(_: ModelAdmin, request: HttpRequest, chosen: QuerySet[Experiment]) -> None:
+        numbers = defaultdict(list)
+        for experiment in chosen:
+            numbers[experiment.task].append(experiment.number)
+        for task, those in numbers.items():
+            views.do(request, verb, task, {"experiment": sorted(those)})
+
+    act.__name__ = f"{verb}_selected"
+    decorate = admin.action(description=description, permissions=["steer"])
+    return cast(Callable[..., None], decorate(act))
+
+
 @admin.register(Experiment)
 class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     list_display = (
@@ -75,6 +100,10 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     list_select_related = ("task",)
     ordering = ("-task_id", "-number")
     inlines = (MoveInline,)
+    actions = [
+        for_chosen("cancel", "Cancel: what runs is stopped"),
+        for_chosen("retry", "Retry"),
+    ]
     fieldsets = (
         (
             "Experiment",
@@ -92,6 +121,9 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
         ),
         ("End of the engine's log", {"fields": ("log",)}),
     )
+
+    def has_steer_permission(self, request: HttpRequest) -> bool:
+        return pages.may_change(request.user)
 
     @column("Experiment", ordering="number")
     def name(self, experiment: Experiment) -> str:

@@ -1,13 +1,15 @@
 """Who gets GPUs: by priority, then the oldest first, each task within its limit."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 
-from django.db.models import Avg, F, Q
+from django.db import transaction
+from django.db.models import Avg, F
 
 from experiments.errors import IllegalMove, MovedElsewhere
 from experiments.models import Experiment, TuningTask
 from experiments.pool import gpu_pool
-from experiments.states import Status, TaskStatus
+from experiments.states import ENDED, Status, TaskStatus
 from gpupool import Lease
 
 HOLDERS = "experiment:*"  # The pool's pattern for all of them
@@ -56,6 +58,8 @@ def request(experiment: Experiment, expected: float = 0.0) -> bool:
         group_limit=experiment.task.max_parallel_experiments,
         expected=expected,
         priority=experiment.task.priority,
+        # The row's age, not the request's: a pause, or a Redis that lost its data, costs no place
+        since=experiment.queued_at.timestamp(),
     )
     return lease is not None and place(experiment, lease)
 
@@ -78,42 +82,39 @@ def place(experiment: Experiment, lease: Lease) -> bool:
     try:
         if experiment.holder != lease.holder:
             raise MovedElsewhere(f"{experiment} is at another attempt")
-        experiment.place(lease)
+        with transaction.atomic():
+            # The row lock orders this against a pause and a cancel
+            task = TuningTask.objects.select_for_update().filter(status=TaskStatus.RUNNING)
+            if task.filter(pk=experiment.task_id).first() is None:
+                raise MovedElsewhere(f"{experiment}: its task does not run")
+            experiment.place(lease)
     except (MovedElsewhere, IllegalMove):
-        # Somebody else placed it, with this same lease, or it was cancelled meanwhile.
-        experiment.refresh_from_db()
-        if experiment.lease_id != lease.id or experiment.has_ended:
-            gpu_pool().release(lease.id)
+        # Its task was paused, or it was cancelled, or somebody else placed it with this same lease
+        give_back_unless_used(experiment, lease)
         return False
     return True
 
 
-def take_back(task: TuningTask) -> None:
-    """Take back what the pool gave, or would give, a task that is paused or was cancelled.
+def give_back_unless_used(experiment: Experiment, lease: Lease) -> None:
+    """Release a lease, unless it is the one that the experiment has now."""
+    row = Experiment.objects.filter(pk=experiment.pk, lease_id=lease.id)
+    if not row.exclude(status__in=ENDED).exists():
+        gpu_pool().release(lease.id)
 
-    What a worker has goes on, or is stopped by that worker, which gives its lease back itself.
+
+def unplace(task: TuningTask) -> None:
+    """Let the placed experiments of a paused task wait again, but what a worker has just started.
+
+    The caller withdraws them.
     """
     for experiment in task.experiments.filter(status=Status.PLACED):
-        hold_back(experiment)
-    idle = Q(status=Status.PENDING) | Q(status=Status.CANCELLED, started_at=None)
-    for experiment in task.experiments.filter(idle):
-        give_back(experiment)
+        with suppress(MovedElsewhere):
+            experiment.put_back("its task is paused")
 
 
-def hold_back(experiment: Experiment) -> None:
-    """Let a placed experiment of a task that is paused wait again, unless a worker has it."""
-    lease_id = experiment.lease_id
-    try:
-        experiment.requeue("its task is paused")
-    except MovedElsewhere:
-        return
-    gpu_pool().release(lease_id)
-
-
-def give_back(experiment: Experiment) -> None:
-    """Give back what an experiment that will not run holds, or waits for."""
-    granted = gpu_pool().stop_waiting(experiment.holder)
-    if granted:
-        gpu_pool().release(granted.id)
-    elif experiment.lease_id:
-        gpu_pool().release(experiment.lease_id)
+def withdraw(experiments: Iterable[Experiment]) -> None:
+    """Take back what the pool gave, or would give, experiments that are not to be run now."""
+    for experiment in experiments:
+        granted = gpu_pool().stop_waiting(experiment.holder)
+        if granted:
+            give_back_unless_used(experiment, granted)

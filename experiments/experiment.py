@@ -14,12 +14,10 @@ from django.utils import timezone
 from experiments import live
 from experiments.columns import JsonText, choices
 from experiments.errors import IllegalMove, MovedElsewhere
-from experiments.states import ENDED, LEASED, MOVES, ON_A_WORKER, FailureKind, Status, TaskStatus
+from experiments.states import ENDED, LEASED, MOVES, ON_A_WORKER, FailureKind, Status
 from gpupool import Lease
 
 ATTEMPTS = 3  # How often an experiment is tried, when its worker is lost or the reason may pass
-
-ANYWHERE = Q()
 
 # What an experiment that waits again has no longer
 ON_ITS_LEASE = (
@@ -122,13 +120,9 @@ class Experiment(models.Model):
         return self.status in ENDED
 
     def place(self, lease: Lease) -> None:
-        """PENDING to PLACED: these GPUs are ours while the lease lasts.
-
-        Only while its task runs: of two, one who pauses it and one who places, one is first.
-        """
+        """PENDING to PLACED: these GPUs are ours while the lease lasts."""
         self._move(
             Status.PLACED,
-            only_while=Q(task__status=TaskStatus.RUNNING),
             lease_id=lease.id,
             lease_token=lease.token,
             node=lease.node,
@@ -178,6 +172,12 @@ class Experiment(models.Model):
             return self.fail(FailureKind.LOST, f"{reason} (attempt {self.attempt})")
         return self._wait_again(reason, attempt=self.attempt + was_started)
 
+    def put_back(self, reason: str) -> None:
+        """PLACED to PENDING: no worker has started it, and it keeps its age."""
+        if self.status != Status.PLACED:
+            raise IllegalMove(f"experiment {self} is not placed")
+        self._wait_again(reason, queued_at=self.queued_at)
+
     def retry(self, reason: str) -> None:
         """FAILED or CANCELLED to PENDING: a next attempt, which may be lost as often as the first.
 
@@ -193,13 +193,8 @@ class Experiment(models.Model):
         )
 
     def _wait_again(self, reason: str, **changes: Any) -> None:
-        self._move(
-            Status.PENDING,
-            reason=reason,
-            queued_at=timezone.now(),
-            **defaults(ON_ITS_LEASE),
-            **changes,
-        )
+        new = {"queued_at": timezone.now(), **defaults(ON_ITS_LEASE), **changes}
+        self._move(Status.PENDING, reason=reason, **new)
 
     def request_cancel(self) -> None:
         """Cancel at once what waits; ask what runs to stop. Safe to call again."""
@@ -213,9 +208,7 @@ class Experiment(models.Model):
         )
         return None
 
-    def _move(
-        self, status: Status, reason: str = "", only_while: Q = ANYWHERE, **changes: Any
-    ) -> None:
+    def _move(self, status: Status, reason: str = "", **changes: Any) -> None:
         """Move from the status and lease we know to a new status, or raise.
 
         The UPDATE matches only while the row is as we last saw it: of two processes that try
@@ -225,7 +218,7 @@ class Experiment(models.Model):
         if status not in MOVES[Status(self.status)]:
             raise IllegalMove(f"experiment {self}: {self.status} to {status}")
         as_we_know_it = Experiment.objects.filter(
-            only_while, pk=self.pk, status=self.status, lease_id=self.lease_id
+            pk=self.pk, status=self.status, lease_id=self.lease_id
         )
         move = Move(
             experiment=self,

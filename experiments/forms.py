@@ -18,7 +18,7 @@ from experiments.benchmarks import BENCHMARKS
 from experiments.engines import ENGINES
 from experiments.errors import BadInput
 from experiments.models import TuningTask
-from experiments.sections import Optimization, Resources, Workload
+from experiments.sections import HIGHEST_PRIORITY, Optimization, Resources, Workload
 from experiments.strategies import STRATEGIES
 
 # Where in the task file the value of each form field is.
@@ -37,6 +37,7 @@ PLACES = {
     "max_experiments": "optimization.max_iterations",
     "timeout": "optimization.timeout_per_iteration",
     "max_parallel_experiments": "optimization.max_parallel_experiments",
+    "priority": "optimization.priority",
     "seed": "optimization.seed",
     "gpus": "resources.gpus",
     "min_memory_mb": "resources.min_memory_mb",
@@ -166,6 +167,12 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="Seconds, engine start included",
     )
     # Its upper limit is the pool's: `planning.check` says it, with both of its reasons.
+    priority = whole(
+        -HIGHEST_PRIORITY,
+        HIGHEST_PRIORITY,
+        required=False,
+        help_text="While tasks wait for GPUs, the experiments of the higher one go first",
+    )
     max_parallel_experiments = whole(
         1,
         label="Max parallel experiments",

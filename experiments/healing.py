@@ -53,15 +53,17 @@ def cancel_what_nobody_wants() -> None:
             experiment.cancel()
         except MovedElsewhere:
             continue  # A worker was faster, and will see the request
-        dispatch.give_back(experiment)
+        dispatch.withdraw([experiment])
 
 
 def hold_back_what_is_paused() -> None:
-    """Experiments that were placed in the moment in which their task was paused."""
-    for experiment in Experiment.objects.filter(
-        status=Status.PLACED, task__status=TaskStatus.PAUSED
-    ):
-        dispatch.hold_back(experiment)
+    """Experiments that are placed though their task is paused: a worker of the version before."""
+    paused = TuningTask.objects.filter(
+        status=TaskStatus.PAUSED, experiments__status=Status.PLACED
+    ).distinct()
+    for task in paused:
+        dispatch.unplace(task)
+        dispatch.withdraw(task.experiments.filter(status=Status.PENDING))
 
 
 def advance_all() -> None:

@@ -92,7 +92,7 @@ def announce(task_id: int) -> bool:
     try:
         advance_task.delay(task_id)
     except Exception as error:  # Whatever the broker raises, the row is already committed
-        log.warning("Task %s is found by itself, it could not be announced: %s", task_id, error)
+        log.info("Task %s is found by itself, it could not be announced: %s", task_id, error)
         return False
     return True
 

@@ -70,6 +70,7 @@ def live(task: TuningTask) -> dict[str, Any]:
     best = tuning.best_of(task, experiments)
     baseline = tuning.baseline_of(experiments)
     columns = columns_of(task, experiments)
+    failed = sum(one.status == Status.FAILED for one in experiments)
     now = timezone.now()
     rows = [row(task, e, best, baseline, columns, now) for e in experiments[-BLOCKS:]]
     return {
@@ -78,6 +79,8 @@ def live(task: TuningTask) -> dict[str, Any]:
         "strategy": strategy(task),
         "has_defaults": task.engine != "job",
         "is_pending": task.status == TaskStatus.PENDING,
+        "failed": failed,
+        "retry_failed": f"Retry {failed} failed",
         "is_moving": task.status == TaskStatus.RUNNING or any(not e.has_ended for e in experiments),
         "numbers": numbers(task, experiments, best, baseline, now),
         "columns": columns,
@@ -206,6 +209,8 @@ def row(
         "phases": phases(experiment, now),
         "gpus": [(uuid, uuid[-8:]) for uuid in experiment.gpu_uuids],
         "is_best": best is not None and experiment.pk == best.pk,
+        "may_cancel": not (experiment.has_ended or experiment.cancel_requested),
+        "may_retry": experiment.status in (Status.FAILED, Status.CANCELLED),
     }
 
 
@@ -220,10 +225,13 @@ def remark(experiment: Experiment, misses: bool) -> str:
     if misses:
         holds = f"; holds up to {experiment.holds_at}" if experiment.holds_at else ""
         return f"misses the objectives{holds}"
+    if experiment.cancel_requested and not experiment.has_ended:
+        return "is being stopped"
     if experiment.attempt > 1:
         return f"attempt {experiment.attempt}"
     if experiment.status == Status.PENDING:
-        return "waits for GPUs"
+        is_paused = experiment.task.status == TaskStatus.PAUSED
+        return "until the task is resumed" if is_paused else "waits for GPUs"
     return ""
 
 

@@ -1,7 +1,7 @@
 """What all shell commands share: how they say that something is wrong."""
 
 import json
-from typing import Any
+from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
@@ -23,7 +23,9 @@ class ShellCommand(BaseCommand):
     """A command whose bad input is one line and exit code 2."""
 
     def create_parser(self, *args: Any, **options: Any) -> CommandParser:
-        return super().create_parser(*args, epilog=EPILOG, **options)
+        parser = super().create_parser(*args, epilog=EPILOG, **options)
+        say_errors_in_one_line(parser)
+        return parser
 
     def execute(self, *args: Any, **options: Any) -> Any:
         try:
@@ -52,6 +54,17 @@ class ShellCommand(BaseCommand):
         self.stdout.write(captured.get(), ending="")
 
 
+def say_errors_in_one_line(parser: CommandParser) -> None:
+    """Without the usage, which --help says."""
+
+    def error(message: str) -> NoReturn:
+        if parser.called_from_command_line:
+            parser.exit(2, f"{message}; see {parser.prog} --help\n")
+        raise CommandError(message, returncode=2)
+
+    parser.error = error  # type: ignore[method-assign]
+
+
 class TaskCommand(ShellCommand):
     """One action on one task, as `steering.VERBS` has it."""
 
@@ -63,8 +76,8 @@ class TaskCommand(ShellCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         task = find_task(options["id"])
         done = steering.act(self.verb, audit.shell_actor(), task, options)
-        self.stdout.write(f"task {task.pk} {done}")
-        if not jobs.announce(task.pk):
+        self.stdout.write(f"task {task.pk} {done.says}")
+        if not jobs.announce(done.task.pk):
             self.stderr.write("warning: Redis does not answer: it goes on when Redis is back")
 
 

@@ -1,15 +1,17 @@
 """What a person does to a tuning task and its experiments: each one move, and one audit entry.
 
-The row is the truth: it is moved even while Redis is away, and `heal` does the rest when it is
-back. What was done already is not done again, and not written down twice.
+The task's row is locked first: of two who click at once, the second finds done what it wanted,
+does nothing, and nothing is written down twice. The row is the truth: it is moved even while
+Redis is away, and `heal` does the rest when it is back.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from experiments import audit, dispatch, planning
 from experiments.errors import BadInput, IllegalMove, MovedElsewhere
@@ -17,121 +19,161 @@ from experiments.models import Experiment, TuningTask
 from experiments.operations import whole_number
 from experiments.pool import gpu_pool
 from experiments.sections import HIGHEST_PRIORITY
-from experiments.states import ENDED, Action, Status, TaskStatus
-from experiments.taskfile import from_dict
+from experiments.states import ON_A_WORKER, Action, Status, TaskStatus
+from experiments.taskfile import TaskFile, from_dict
 from experiments.validation import LARGEST
 from gpupool import PoolUnreachable
 
 log = logging.getLogger(__name__)
 
 Said = Mapping[str, Any]  # What was written, by field
-NO_REDIS = "; Redis does not answer: its GPUs are free when their leases end"
+MOST_LISTED = 20  # numbers of experiments in one sentence
+
+
+class Done(NamedTuple):
+    """What was done, in words for people, and the task that is to be looked at now."""
+
+    says: str
+    task: TuningTask
 
 
 @contextmanager
-def one_action(actor: str, action: Action, target: object, detail: str = "") -> Iterator[None]:
-    """What is done inside, and its audit entry: both or neither. Raises BadInput for an illegal
-    move, and for a row that somebody else has just moved."""
+def held(task: TuningTask) -> Iterator[TuningTask]:
+    """The task as it is now, and nobody else's until the end of the block.
+
+    All that is done inside is done, with its audit entry, or nothing is. Raises BadInput for a
+    move that is not possible, or that a worker has just made impossible.
+    """
     try:
         with transaction.atomic():
-            audit.record(actor, action, target, detail)
-            yield
+            yield task.locked()
+    except TuningTask.DoesNotExist:
+        raise BadInput("ID", f"{task} was deleted meanwhile") from None
     except (IllegalMove, MovedElsewhere) as error:
         raise BadInput("ID", str(error)) from error
+
+
+def expect(task: TuningTask, status: TaskStatus, what: str) -> None:
+    """Raise BadInput when only a task in another status can be started, paused …"""
+    if task.status != status:
+        raise BadInput("ID", f"{task} is {task.status}, and only a {status} task {what}")
 
 
 # ── a task ──────────────────────────────────────────────────────────────────────────────────
 
 
-def start(actor: str, task: TuningTask, said: Said) -> str:
+def start(actor: str, task: TuningTask, said: Said) -> Done:
     """Raises BadInput also when this site cannot run the task as it is."""
     if task.status == TaskStatus.PENDING:
         planning.check(task.file, planning.pool_now())
-    with one_action(actor, Action.START, task):
+    with held(task) as task:
+        if task.status == TaskStatus.RUNNING:
+            return Done(f"{task} runs already", task)
+        expect(task, TaskStatus.PENDING, "can be started")
+        audit.record(actor, Action.START, task)
         task.start()
-    return f"{task} is started"
+    return Done(f"{task} is started", task)
 
 
-def pause(actor: str, task: TuningTask, said: Said) -> str:
-    if task.status == TaskStatus.PAUSED:
-        return f"{task} is paused already"
-    with one_action(actor, Action.PAUSE, task):
+def pause(actor: str, task: TuningTask, said: Said) -> Done:
+    with held(task) as task:
+        if task.status == TaskStatus.PAUSED:
+            return Done(f"{task} is paused already", task)
+        expect(task, TaskStatus.RUNNING, "can be paused")
+        audit.record(actor, Action.PAUSE, task)
         task.pause()
-    without_redis = take_back(task)
-    running = task.experiments.exclude(status__in={*ENDED, Status.PENDING}).count()
-    goes_on = f"; {count(running)} on to the end" if running else ""
-    return f"{task} is paused, and nothing new starts{goes_on}{without_redis}"
+        dispatch.unplace(task)
+    take_back(task.experiments.filter(status=Status.PENDING))
+    running = task.experiments.filter(status__in=ON_A_WORKER).count()
+    goes_on = {0: "nothing of it runs", 1: "the experiment that runs goes on to its end"}
+    rest = goes_on.get(running, f"the {running} experiments that run go on to their end")
+    return Done(f"{task} is paused; {rest}", task)
 
 
-def resume(actor: str, task: TuningTask, said: Said) -> str:
-    if task.status == TaskStatus.RUNNING:
-        return f"{task} runs already"
-    with one_action(actor, Action.RESUME, task):
+def resume(actor: str, task: TuningTask, said: Said) -> Done:
+    with held(task) as task:
+        if task.status == TaskStatus.RUNNING:
+            return Done(f"{task} runs already", task)
+        expect(task, TaskStatus.PAUSED, "can be resumed")
+        audit.record(actor, Action.RESUME, task)
         task.resume()
-    return f"{task} goes on"
+    return Done(f"{task} goes on", task)
 
 
-def cancel(actor: str, task: TuningTask, said: Said) -> str:
+def cancel(actor: str, task: TuningTask, said: Said) -> Done:
     """The task, or only the experiments that are named."""
-    if said.get("experiment"):
-        return cancel_experiments(actor, task, named(task, said["experiment"]))
-    if task.status == TaskStatus.CANCELLED:
-        return f"{task} is cancelled already"
-    with one_action(actor, Action.CANCEL, task):
+    if said.get("experiment") is not None:
+        return cancel_experiments(actor, task, said["experiment"])
+    with held(task) as task:
+        if task.status == TaskStatus.CANCELLED:
+            return Done(f"{task} is cancelled already", task)
+        idle = list(task.experiments.filter(status__in=(Status.PENDING, Status.PLACED)))
+        audit.record(actor, Action.CANCEL, task)
         task.cancel()
-    return f"{task} is cancelled{take_back(task)}"
+    take_back(idle)
+    return Done(f"{task} is cancelled", task)
 
 
-def take_back(task: TuningTask) -> str:
-    """Take back what the pool gave a task that does not run; what to say when Redis is away."""
+def take_back(experiments: Iterable[Experiment]) -> None:
+    """Take back what the pool gave those that are not to be run now."""
     try:
-        dispatch.take_back(task)
+        dispatch.withdraw(experiments)
     except PoolUnreachable as error:
-        log.warning("What %s holds or waits for ends by itself: %s", task, error)
-        return NO_REDIS
-    return ""
+        log.warning("What they hold, or wait for, ends by itself: %s", error)
 
 
-def extend(actor: str, task: TuningTask, said: Said) -> str:
-    """A budget that is absolute, so that a second click adds nothing."""
-    most = whole_number("number", said["number"])
-    before = task.max_experiments
-    if task.status == TaskStatus.PENDING:
-        raise BadInput("ID", f"{task} is not started; its task file says how many")
-    if not before <= most <= LARGEST:
-        raise BadInput("number", f"{most} is not between {before}, as now, and {LARGEST}")
-    if most == before:
-        return f"{task} has a budget of {most} experiments already"
-    with one_action(actor, Action.EXTEND, task, f"{before} → {most} experiments"):
-        change = task.reopen if task.has_ended else task.change
-        change(max_experiments=most)
-    return f"{task} tries {most} experiments in all"
+def extend(actor: str, task: TuningTask, said: Said) -> Done:
+    """`30` is the budget in all, so that a second click adds nothing; `+10` is ten more."""
+    text = str(said["number"]).strip()
+    number = whole_number("number", text)
+    with held(task) as task:
+        before = task.max_experiments
+        most = before + number if text.startswith("+") else number
+        if task.status == TaskStatus.PENDING:
+            raise BadInput("ID", f"{task} is not started; its task file says how many")
+        if not before <= most <= LARGEST:
+            raise BadInput("number", f"{most} is not between {before}, as now, and {LARGEST}")
+        if most == before:
+            return Done(f"{task} has a budget of {most} experiments already", task)
+        audit.record(actor, Action.EXTEND, task, f"{before} → {most} experiments")
+        if task.has_ended:
+            reopen(task, max_experiments=most)
+        else:
+            task.change(max_experiments=most)
+    return Done(f"{task} may try {most} experiments in all", task)
 
 
-def set_priority(actor: str, task: TuningTask, said: Said) -> str:
+def reopen(task: TuningTask, **changes: Any) -> None:
+    """An ended task runs again, also one that was cancelled before its start."""
+    task.reopen(started_at=task.started_at or timezone.now(), **changes)
+
+
+def set_priority(actor: str, task: TuningTask, said: Said) -> Done:
     priority = whole_number("number", said["number"])
-    before = task.priority
-    if task.status == TaskStatus.PENDING:
-        raise BadInput("ID", f"{task} is not started; its task file says its priority")
     if abs(priority) > HIGHEST_PRIORITY:
         limits = f"-{HIGHEST_PRIORITY} and {HIGHEST_PRIORITY}"
         raise BadInput("number", f"{priority} is not between {limits}")
-    if priority != before:
-        with one_action(actor, Action.PRIORITY, task, f"{before} → {priority}"):
+    with held(task) as task:
+        if task.status == TaskStatus.PENDING:
+            raise BadInput("ID", f"{task} is not started; its task file says its priority")
+        if priority != task.priority:
+            audit.record(actor, Action.PRIORITY, task, f"{task.priority} → {priority}")
             task.change(priority=priority)
-    return f"{task} has the priority {priority}"
+    return Done(f"{task} has the priority {priority}", task)
 
 
-def set_max_parallel(actor: str, task: TuningTask, said: Said) -> str:
-    """Change how many experiments may run at once, while they do. Needs Redis."""
+def set_max_parallel(actor: str, task: TuningTask, said: Said) -> Done:
+    """Change how many experiments may run at once, while they do. Needs Redis: else a grant that
+    is just made could exceed the new limit."""
     most = whole_number("number", said["number"])
     check_max_parallel(task, most)
-    before = task.max_parallel_experiments
-    if most != before:
-        with one_action(actor, Action.LIMIT, task, f"{before} → {most} experiments at once"):
+    with held(task) as task:
+        before = task.max_parallel_experiments
+        if most != before:
+            audit.record(actor, Action.LIMIT, task, f"{before} → {most} experiments at once")
             task.change(max_parallel_experiments=most)
             gpu_pool().set_limit(task.group, most)
-    return f"{task} runs at most {most} experiments at once"
+    return Done(f"{task} runs at most {most} experiments at once", task)
 
 
 def check_max_parallel(task: TuningTask, most: int) -> None:
@@ -147,77 +189,120 @@ def check_max_parallel(task: TuningTask, most: int) -> None:
         planning.check(task.file.model_copy(update={"optimization": optimization}), pool)
 
 
-def clone(actor: str, task: TuningTask, said: Said) -> str:
-    """A new task with the same file under another name, not started, to be changed as one likes."""
-    name = str(said["name"]).strip()
+def change(actor: str, task: TuningTask, said: Said) -> Done:
+    """Several of these at once: what the form had when it was opened, and still has, is left alone.
+
+    Somebody else may have changed that meanwhile.
+    """
+    says = []
+    with transaction.atomic():  # All or nothing; what needs Redis is the last
+        for name, verb in CHANGES.items():
+            if name in said and said[name] != said.get(f"{name}_before"):
+                says.append(verb(actor, task, {"number": said[name]}).says)
+    return Done("; ".join(says) or f"{task} is as it was", task)
+
+
+def clone(actor: str, task: TuningTask, said: Said) -> Done:
+    """A new task with the same file under another name; not started, unless that is said too."""
     # Checked as any file is, also the name
-    file = from_dict({**task.specification, "task_name": name})
-    planning.check_name(file)
+    file = from_dict({**task.specification, "task_name": str(said["name"]).strip()})
+    if said.get("start"):
+        planning.check(file, planning.pool_now())
     twin = TuningTask(created_by=said.get("user"))
     twin.describe(file)
-    with one_action(actor, Action.CLONE, name, f"of {task}"):
-        twin.save()
-    return f"{name} is a clone of {task}, not started (task {twin.pk})"
+    with held(task) as task:
+        if (same := untouched_clone(file)) and not said.get("start"):
+            return Done(f"{same} is a clone of {task} already, not started (task {same.pk})", same)
+        planning.check_name(file)
+        audit.record(actor, Action.CLONE, twin, f"of {task}")
+        try:
+            twin.save()
+        except IntegrityError as error:  # Somebody else's new task has just taken the name
+            problem = f"there is a task {twin.name!r} already; choose another"
+            raise BadInput("task_name", problem) from error
+    if said.get("start"):
+        start(actor, twin, said)
+        return Done(f"{twin} is a clone of {task}, and is started (task {twin.pk})", twin)
+    return Done(f"{twin} is a clone of {task}, not started (task {twin.pk})", twin)
+
+
+def untouched_clone(file: TaskFile) -> TuningTask | None:
+    """What the first of two clicks has made."""
+    same = TuningTask.objects.filter(name=file.task_name, status=TaskStatus.PENDING).first()
+    return same if same is not None and same.specification == file.to_dict() else None
 
 
 # ── experiments ─────────────────────────────────────────────────────────────────────────────
 
 
-def cancel_experiments(actor: str, task: TuningTask, experiments: Sequence[Experiment]) -> str:
-    left = [one for one in experiments if not (one.has_ended or one.cancel_requested)]
-    if not left:
-        return f"{numbers(experiments)} of {task} has nothing left to cancel"
-    with one_action(actor, Action.CANCEL, task, numbers(left)):
+def cancel_experiments(actor: str, task: TuningTask, text: object) -> Done:
+    """What waits is cancelled at once; what runs is stopped by its worker within seconds."""
+    with held(task) as task:
+        chosen = named(task, text)
+        refuse(chosen, {Status.SUCCESS, Status.FAILED}, "can be cancelled no more")
+        left = [one for one in chosen if not (one.has_ended or one.cancel_requested)]
+        if not left:
+            return Done(f"{numbers(chosen)} of {task} is cancelled already", task)
+        audit.record(actor, Action.CANCEL, task, numbers(left))
         for experiment in left:
             experiment.request_cancel()
-    try:
-        for experiment in left:
-            if experiment.has_ended:  # It waited; what runs is stopped by its worker
-                dispatch.give_back(experiment)
-    except PoolUnreachable as error:
-        log.warning("What %s of %s waits for ends by itself: %s", numbers(left), task, error)
-    return f"{numbers(left)} of {task} is cancelled"
+            experiment.refresh_from_db()
+        refuse(left, {Status.SUCCESS, Status.FAILED}, "has just ended")
+    take_back(one for one in left if one.has_ended)
+    return Done(f"{numbers(left)} of {task} is cancelled", task)
 
 
-def retry(actor: str, task: TuningTask, said: Said) -> str:
+def retry(actor: str, task: TuningTask, said: Said) -> Done:
     """Experiments wait again as their next attempt: those that are named, or all that failed."""
-    if said.get("experiment"):
-        experiments = named(task, said["experiment"])
-    else:
-        experiments = list(task.experiments.filter(status=Status.FAILED))
-    if not experiments:
-        raise BadInput("ID", f"no experiment of {task} has failed")
-    with one_action(actor, Action.RETRY, task, numbers(experiments)):
-        task = task.locked()  # Its last experiment may end it at this moment
+    with held(task) as task:
+        if said.get("experiment") is None:
+            chosen = list(task.experiments.filter(status=Status.FAILED))
+        else:
+            chosen = named(task, said["experiment"])
+        if not chosen:
+            raise BadInput("ID", f"no experiment of {task} has failed")
+        refuse(chosen, {Status.SUCCESS}, "has a result, and is not tried again")
+        ended = [one for one in chosen if one.has_ended]
+        if not ended:
+            return Done(f"{numbers(chosen)} of {task} has not ended", task)
+        audit.record(actor, Action.RETRY, task, numbers(ended))
         if task.has_ended:
-            task.reopen()
-        for experiment in experiments:
+            reopen(task)
+        for experiment in ended:
             experiment.retry(f"{actor} wants it tried again")
-    waits = "when it is resumed" if task.status == TaskStatus.PAUSED else "as GPUs are free"
-    return f"{numbers(experiments)} of {task} is tried again {waits}"
+    when = "when the task is resumed" if task.status == TaskStatus.PAUSED else "as GPUs are free"
+    return Done(f"{numbers(ended)} of {task} is tried again {when}", task)
 
 
 def named(task: TuningTask, text: object) -> list[Experiment]:
-    """The experiments of these numbers, as `3` or `3,5`."""
-    wanted = [whole_number("experiment", part) for part in str(text).split(",")]
+    """The experiments of these numbers: `3`, `3,5`, or a list of them."""
+    texts = text if isinstance(text, list | tuple) else [text]
+    parts = [part for one in texts for part in str(one).split(",")]
+    wanted = dict.fromkeys(whole_number("experiment", part) for part in parts)
     found = {one.number: one for one in task.experiments.filter(number__in=wanted)}
     for number in wanted:
         if number not in found:
             raise BadInput("experiment", f"{task} has no experiment {number}")
-    return [found[number] for number in dict.fromkeys(wanted)]
+    return [found[number] for number in wanted]
+
+
+def refuse(experiments: Sequence[Experiment], statuses: set[Status], why: str) -> None:
+    """Raise BadInput when one of these is there."""
+    for one in experiments:
+        if one.status in statuses:
+            raise BadInput("experiment", f"#{one.number} is {one.status}: it {why}")
 
 
 def numbers(experiments: Sequence[Experiment]) -> str:
-    return ", ".join(f"#{experiment.number}" for experiment in experiments)
-
-
-def count(running: int) -> str:
-    return "one experiment goes" if running == 1 else f"{running} experiments go"
+    listed = ", ".join(f"#{experiment.number}" for experiment in experiments[:MOST_LISTED])
+    more = len(experiments) - MOST_LISTED
+    return f"{listed} and {more} more" if more > 0 else listed
 
 
 # ── the verbs of every door ─────────────────────────────────────────────────────────────────
 
-VERBS: dict[str, Callable[[str, TuningTask, Said], str]] = {
+CHANGES = {"budget": extend, "priority": set_priority, "parallel": set_max_parallel}
+VERBS: dict[str, Callable[[str, TuningTask, Said], Done]] = {
     "start": start,
     "pause": pause,
     "resume": resume,
@@ -227,10 +312,14 @@ VERBS: dict[str, Callable[[str, TuningTask, Said], str]] = {
     "extend": extend,
     "priority": set_priority,
     "parallel": set_max_parallel,
+    "change": change,
 }
 
 
-def act(verb: str, actor: str, task: TuningTask, said: Said) -> str:
-    """Do it to the task as it is now; what was done, for people. Raises BadInput."""
+def act(verb: str, actor: str, task: TuningTask, said: Said) -> Done:
+    """Do it to the task as it is now.
+
+    Raises BadInput, and PoolUnreachable for what cannot be done without Redis.
+    """
     task.refresh_from_db()
     return VERBS[verb](actor, task, said)

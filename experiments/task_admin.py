@@ -47,6 +47,18 @@ def block(text: str, kind: str = "") -> SafeString:
     return format_html('<pre class="at-text {}">{}</pre>', kind, text)
 
 
+def for_each(verb: str, description: str) -> Callable[..., None]:
+    """An action of the list: a verb for each of the tasks that were chosen."""
+
+    def act(_: ModelAdmin, request: HttpRequest, tasks: QuerySet[TuningTask]) -> None:
+        for task in tasks:
+            views.do(request, verb, task, {})
+
+    act.__name__ = f"{verb}_selected"
+    decorate = admin.action(description=description, permissions=["change"])
+    return cast(Callable[..., None], decorate(act))
+
+
 @admin.register(TuningTask)
 class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
     form = TaskForm
@@ -55,7 +67,13 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
     list_filter = ("status", "engine", "created_at")
     search_fields = ("name", "model", "description", "objective")
     list_per_page = 50
-    actions = ("start_selected", "cancel_selected")
+    actions = [
+        for_each("start", "Start"),
+        for_each("pause", "Pause: what runs goes on, nothing new starts"),
+        for_each("resume", "Resume"),
+        for_each("cancel", "Cancel: what runs is stopped"),
+        for_each("retry", "Retry what failed"),
+    ]
     change_form_outer_before_template = "experiments/task_links.html"
     conditional_fields = {
         "executable": "engine != 'custom' && engine != 'job'",
@@ -79,7 +97,7 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
             {
                 "fields": (
                     ("max_experiments", "timeout"),
-                    "max_parallel_experiments",
+                    ("max_parallel_experiments", "priority"),
                     ("gpus", "min_memory_mb", "min_host_memory_mb"),
                 )
             },
@@ -175,7 +193,8 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
             waiting = TuningTask.objects.select_for_update().filter(status=TaskStatus.PENDING)
             if not waiting.filter(pk=obj.pk).exists():
                 raise PermissionDenied(f"{obj} has been started meanwhile")
-            return obj.save(update_fields=[*TaskForm.Meta.fields, "specification"])
+            columns = [*TaskForm.Meta.fields, "max_experiments", "priority", "specification"]
+            return obj.save(update_fields=columns)
 
     def response_post_save_add(self, request: HttpRequest, obj: TuningTask) -> HttpResponse:
         return redirect(live_url(obj))
@@ -202,24 +221,12 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
                 raise PermissionDenied("a task that runs cannot be deleted")
             TuningTask.objects.filter(pk__in=[task.pk for task in tasks]).delete()
 
-    # ── starting and cancelling, always by POST ─────────────────────────────────────────────
-
-    @admin.action(description="Start", permissions=["change"])
-    def start_selected(self, request: HttpRequest, tasks: QuerySet[TuningTask]) -> None:
-        for task in tasks:
-            views.do(request, "start", task, {})
-
-    @admin.action(description="Cancel", permissions=["change"])
-    def cancel_selected(self, request: HttpRequest, tasks: QuerySet[TuningTask]) -> None:
-        for task in tasks:
-            views.do(request, "cancel", task, {})
-
     def get_urls(self) -> list[URLPattern]:
-        guard = self.admin_site.admin_view
         name = "experiments_tuningtask"
         return [
-            path("<int:task_id>/live/", guard(views.live_page), name=f"{name}_live"),
-            path("<int:task_id>/do/<slug:verb>/", guard(views.act), name=f"{name}_act"),
+            path("<int:task_id>/live/", views.live_page, name=f"{name}_live"),
+            path("<int:task_id>/ask/<slug:verb>/", views.ask, name=f"{name}_ask"),
+            path("<int:task_id>/do/<slug:verb>/", views.act, name=f"{name}_act"),
             *super().get_urls(),
         ]
 

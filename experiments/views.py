@@ -1,31 +1,36 @@
-"""The live page of a task, and its buttons. The admin routes to them."""
+"""The live page of a task, and its buttons: each a POST, each one audited action."""
+
+from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import get_object_or_404, redirect, render
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from experiments import jobs, pages, planning, steering
 from experiments.errors import BadInput
+from experiments.guard import by_htmx, only_for
 from experiments.models import TuningTask
+from experiments.sections import HIGHEST_PRIORITY
+from experiments.states import TaskStatus
 from gpupool import PoolUnreachable
 
 LIVE = "admin:experiments_tuningtask_live"
+CHANGE = "admin:experiments_tuningtask_change"
+QUESTIONS = ("cancel", "change", "clone", "extend")  # The actions that ask before they are done
 
 
+@only_for(pages.may_view, LIVE)
 @require_GET
 def live_page(request: HttpRequest, task_id: int) -> HttpResponse:
     """The page that shows a task and keeps itself up to date."""
-    if not pages.may_view(request.user):
-        raise PermissionDenied
     task = get_object_or_404(TuningTask, pk=task_id)
     context = {
         **admin.site.each_context(request),
         **pages.live(task),
         "may_change": pages.may_change(request.user),
-        "parallel_limit": planning.parallel_limit(planning.pool_now()),
         "title": task.name,
         "opts": TuningTask._meta,
         "original": task,
@@ -34,19 +39,58 @@ def live_page(request: HttpRequest, task_id: int) -> HttpResponse:
     return TemplateResponse(request, "experiments/live.html", context)
 
 
+@only_for(pages.may_change, LIVE)
+@require_GET
+def ask(request: HttpRequest, task_id: int, verb: str) -> HttpResponse:
+    """What an action wants to know before it is done, or whether it is really wanted."""
+    if verb not in QUESTIONS:
+        raise Http404
+    task = get_object_or_404(TuningTask, pk=task_id)
+    number = request.GET.get("experiment", "")
+    question = {
+        "task": task,
+        "verb": verb,
+        "experiment": task.experiments.filter(number=number).first() if number.isdigit() else None,
+        "parallel_limit": planning.parallel_limit(planning.pool_now()),
+        "priority_limit": HIGHEST_PRIORITY,
+        "new_name": free_name(task.name),
+    }
+    return render(request, "experiments/live/ask.html", question)
+
+
+def free_name(name: str) -> str:
+    """A name for a clone that no task has yet."""
+    stem = name[:190]
+    taken = set(TuningTask.objects.filter(name__startswith=stem).values_list("name", flat=True))
+    names = (f"{stem} ({number})" for number in range(2, len(taken) + 3))
+    return next(name for name in names if name not in taken)
+
+
+@only_for(pages.may_change, LIVE)
 @require_POST
 def act(request: HttpRequest, task_id: int, verb: str) -> HttpResponse:
     """One of the buttons and fields of a task."""
-    if not pages.may_change(request.user):
-        raise PermissionDenied
     if verb not in steering.VERBS:
         raise Http404
     task = get_object_or_404(TuningTask, pk=task_id)
-    do(request, verb, task, request.POST.dict() | {"user": request.user})
-    return redirect(LIVE, task_id)
+    done = do(request, verb, task, request.POST.dict() | {"user": request.user})
+    if verb == "clone" and done is not None and done.task.status == TaskStatus.PENDING:
+        return go_to(request, reverse(CHANGE, args=[done.task.pk]))
+    if not by_htmx(request):
+        return redirect(LIVE, task_id)
+    # The parts of the page too: its socket may be away at this moment
+    drawing = pages.draw(task_id, may_change=True)
+    context = {"fragments": drawing.fragments.values()}
+    return render(request, "experiments/live/answer.html", context)
 
 
-def do(request: HttpRequest, verb: str, task: TuningTask, said: steering.Said) -> None:
+def go_to(request: HttpRequest, address: str) -> HttpResponse:
+    return HttpResponse(headers={"HX-Redirect": address}) if by_htmx(request) else redirect(address)
+
+
+def do(
+    request: HttpRequest, verb: str, task: TuningTask, said: dict[str, Any]
+) -> steering.Done | None:
     """Do it and say so; what is not possible is a message too."""
     try:
         done = steering.act(verb, request.user.get_username(), task, said)
@@ -55,9 +99,10 @@ def do(request: HttpRequest, verb: str, task: TuningTask, said: steering.Said) -
     except PoolUnreachable:
         messages.warning(request, "Nothing is done: Redis does not answer.")
     else:
-        if jobs.announce(task.pk):
-            messages.success(request, f"{done}.")
+        if jobs.announce(done.task.pk):
+            messages.success(request, f"{done.says}.")
         else:
-            messages.warning(
-                request, f"{done}, but Redis does not answer: it goes on when Redis is back."
-            )
+            later = "but Redis does not answer: it goes on when Redis is back"
+            messages.warning(request, f"{done.says}, {later}.")
+        return done
+    return None

@@ -1,4 +1,4 @@
-// The live page: says whether it is connected, copies the command, asks before a cancel.
+// The live page: says whether it is connected, copies the command, keeps its buttons usable.
 (function () {
   "use strict";
 
@@ -24,11 +24,29 @@
     say(comesBack ? "reconnecting…" : "not live: reload the page", "away");
   });
 
-  document.addEventListener("submit", function (event) {
-    var question = event.target.dataset.confirm;
-    if (question && !window.confirm(question)) {
-      event.preventDefault();
+  // A part that is replaced takes the focus of the keyboard with it: give it to its successor.
+  var focused = "";
+  document.addEventListener("htmx:wsBeforeMessage", function () {
+    focused = document.activeElement ? document.activeElement.id : "";
+  });
+  document.addEventListener("htmx:wsAfterMessage", function () {
+    var successor = focused && document.getElementById(focused);
+    if (successor && successor !== document.activeElement) {
+      successor.focus({ preventScroll: true });
     }
+  });
+
+  // A button that is replaced while it is pressed is never clicked: its successor is.
+  var pressed = null;
+  document.addEventListener("pointerdown", function (event) {
+    pressed = event.target.closest("button[id]");
+  });
+  document.addEventListener("pointerup", function (event) {
+    var button = event.target.closest("button[id]");
+    if (pressed && !pressed.isConnected && button && button.id === pressed.id) {
+      button.click();
+    }
+    pressed = null;
   });
 
   function copy(element) {

@@ -139,7 +139,10 @@ def test_start_without_redis_is_kept_and_said(admin_client: Client, make_task: M
 
 def test_a_second_click_is_only_a_message(admin_client: Client, make_task: MakeTask) -> None:
     task = make_task(TaskStatus.CANCELLED)
-    for verb, said in (("start", "task is CANCELLED and cannot"), ("cancel", "cancelled already")):
+    for verb, said in (
+        ("start", "only a PENDING task can be started"),
+        ("cancel", "cancelled already"),
+    ):
         answer = admin_client.post(url("tuningtask_act", task.pk, verb), follow=True)
         assert answer.status_code == 200
         assert said in answer.content.decode()

@@ -371,9 +371,9 @@ def test_only_who_may_change_a_task_changes_its_limit(
     viewer, editor = staff("view_tuningtask", "operate_pool"), staff("change_tuningtask")
     assert viewer.post(address, {"number": "3"}).status_code == 403
     assert editor.get(address).status_code == 405
-    live = reverse("admin:experiments_tuningtask_live", args=[task.pk])
-    assert 'name="number"' not in viewer.get(live).content.decode()
-    assert 'name="number" min="1" max="4"' in editor.get(live).content.decode()
+    question = reverse("admin:experiments_tuningtask_ask", args=[task.pk, "change"])
+    assert viewer.get(question).status_code == 403
+    assert 'name="parallel" min="1" max="4"' in editor.get(question).content.decode()
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(admin_user)
     assert strict.post(address, {"number": "3"}).status_code == 403
@@ -387,5 +387,5 @@ def test_a_task_that_does_not_run_has_no_limit_to_change(
 ) -> None:
     task = make_task(status)
     page = parallel(admin_client, task, "3")
-    assert "Nothing is done: " in page and 'name="number"' not in page
+    assert "Nothing is done: " in page and "change-task" not in page
     assert task.max_parallel_experiments == 2

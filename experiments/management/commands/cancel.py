@@ -9,11 +9,11 @@ class Command(TaskCommand):
     verb = "cancel"
     help = (
         "Cancel a task: nothing more starts, and what runs is stopped within 5 seconds. With "
-        "--experiment only that one, and the task goes on."
+        "--experiment only those, and the task goes on."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
-            "--experiment", metavar="N", help="only the experiment of this number, or 3,5 for two"
+            "--experiment", nargs="+", metavar="N", help="only the experiments of these numbers"
         )

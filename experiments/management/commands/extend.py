@@ -15,5 +15,7 @@ class Command(TaskCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
-            "number", metavar="N", help="how many experiments in all, those that ended included"
+            "number",
+            metavar="N",
+            help="30: so many experiments in all, those that ended included; +10: ten more",
         )

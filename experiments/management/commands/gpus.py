@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any, NoReturn
+from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from experiments import audit, operations
 from experiments.figures import span
 from experiments.pool import gpu_pool
-from experiments.shell import ShellCommand
+from experiments.shell import ShellCommand, say_errors_in_one_line
 from gpupool import Snapshot
 
 GPU = "a UUID, a unique beginning of one, or NODE/INDEX"
@@ -49,7 +49,7 @@ class Command(ShellCommand):
             "release", help="take a lease away: its holder is told, and its engine stopped"
         )
         release.add_argument("lease", metavar="LEASE", help="a lease's id, or its unique beginning")
-        for one in (parser, *verbs.choices.values()):
+        for one in verbs.choices.values():
             say_errors_in_one_line(one)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -70,15 +70,6 @@ class Command(ShellCommand):
             self.stdout.write("no GPUs in the pool; `manage.py worker` puts a host's GPUs in")
         for rows in (nodes(pool), gpus(pool), leases(pool), waiting(pool)):
             self.stdout.write(aligned(*rows), ending="")
-
-
-def say_errors_in_one_line(parser: CommandParser) -> None:
-    def error(message: str) -> NoReturn:
-        if parser.called_from_command_line:
-            parser.exit(2, f"{message}; see {parser.prog} --help\n")
-        raise CommandError(message, returncode=2)
-
-    parser.error = error  # type: ignore[method-assign]
 
 
 # ── the tables ──────────────────────────────────────────────────────────────────────────────

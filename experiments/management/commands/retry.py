@@ -15,5 +15,5 @@ class Command(TaskCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
-            "--experiment", metavar="N", help="the experiment of this number, or 3,5 for two"
+            "--experiment", nargs="+", metavar="N", help="the experiments of these numbers"
         )

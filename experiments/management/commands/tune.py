@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from rich.console import Console
 
-from experiments import jobs, planning, reports, tuning, watching
+from experiments import audit, jobs, planning, reports, steering, tuning, watching
 from experiments.errors import BadInput
 from experiments.shell import ShellCommand
 from experiments.taskfile import TaskFile, load
@@ -45,7 +45,8 @@ class Command(ShellCommand):
         task = planning.create(file)
         for warning in file.warnings:
             self.stderr.write(f"warning: {warning}")
-        task.start()
+        steering.act("start", audit.shell_actor(), task, {})
+        task.refresh_from_db()
         jobs.advance_task.delay(task.pk)
         if not options["wait"]:
             if options["json"]:
