@@ -196,7 +196,7 @@ def reason(text: str) -> str:
     return text
 
 
-def duration(text: str, field: str = "for") -> float | None:
+def duration(text: str, field: str = "for", longest: int = LONGEST) -> float | None:
     """`90s`, `10m`, `2h`, `1d` or a number of seconds, in seconds; None for nothing said."""
     text = text.strip()
     if not text:
@@ -205,8 +205,8 @@ def duration(text: str, field: str = "for") -> float | None:
     if not match:
         raise BadInput(field, f"{text!r} is not a time such as 90s, 10m, 2h or 1d")
     seconds = int(match[1]) * UNITS[match[2] or "s"]
-    if not 0 < seconds <= LONGEST:
-        raise BadInput(field, f"{text} is not above 0 and at most {LONGEST // 86400}d")
+    if not 0 < seconds <= longest:
+        raise BadInput(field, f"{text} is not above 0 and at most {longest // 86400}d")
     return float(seconds)
 
 
