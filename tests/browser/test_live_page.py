@@ -64,15 +64,92 @@ def test_a_task_is_added_started_and_followed_without_a_reload(page: Page) -> No
 
 def test_a_task_is_cancelled_with_its_button(page: Page) -> None:
     add(page, "cancelled", command="sleep\n3600")
+    page.evaluate("window.sameDocument = true")
     page.get_by_role("button", name="Start").click()
     expect(rows(page).filter(has_text="BENCHMARKING")).to_have_count(2, timeout=SOON)
-    page.once("dialog", lambda question: question.dismiss())
-    page.get_by_role("button", name="Cancel").click()
+    question = page.get_by_role("dialog")
+    page.locator("#cancel-task").click()
+    question.get_by_role("button", name="Keep it").click()
+    expect(question).to_be_hidden()
     expect(status(page)).to_have_text("RUNNING")
-    page.once("dialog", lambda question: question.accept())
-    page.get_by_role("button", name="Cancel").click()
+    page.locator("#cancel-task").click()
+    question.get_by_role("button", name="Cancel the task").click()
     expect(status(page)).to_have_text("CANCELLED")
     expect(rows(page).filter(has_text="CANCELLED")).to_have_count(2, timeout=SOON)
+    assert page.evaluate("window.sameDocument") is True
+
+
+def test_a_task_is_paused_resumed_and_changed_while_it_runs(page: Page) -> None:
+    add(page, "steered", command="sh\n-c\nsleep 2; echo '{{\"speed\": 1}}'", search_space="x: 1..9")
+    page.evaluate("window.sameDocument = true")
+    page.get_by_role("button", name="Start").click()
+    expect(rows(page).filter(has_text="BENCHMARKING")).to_have_count(2, timeout=SOON)
+    page.get_by_role("button", name="Pause").dblclick()
+    expect(status(page)).to_have_text("PAUSED")
+    expect(page.locator("#live-messages")).to_contain_text("go on to their end")
+    expect(rows(page).filter(has_text="SUCCESS")).to_have_count(2, timeout=SOON)
+    page.get_by_role("button", name="Change").click()
+    question = page.get_by_role("dialog")
+    expect(question.get_by_label("Max parallel experiments")).to_have_value("2")
+    question.get_by_label("Max parallel experiments").fill("4")
+    question.get_by_label("Priority").fill("7")
+    question.get_by_role("button", name="Change").click()
+    expect(page.locator("#live-messages")).to_contain_text("has the priority 7")
+    expect(page.locator("#live-head")).to_contain_text("priority 7")
+    page.get_by_role("button", name="Resume").click()
+    expect(rows(page).filter(has_text="BENCHMARKING")).to_have_count(4, timeout=SOON)
+    expect(status(page)).to_have_text("COMPLETED", timeout=SOON)
+    expect(page.locator("#live-numbers")).to_contain_text("9 / 10")
+    assert page.evaluate("window.sameDocument") is True
+
+
+def test_what_failed_is_tried_again_and_one_is_cancelled(page: Page, product: Product) -> None:
+    mended = product.folder / "mended"
+    script = (
+        f"test -e {mended} && echo '{{{{\"speed\": 1}}}}' && test $AUTOTUNER_X != 3 || sleep 600"
+    )
+    broken = script.replace("sleep 600", "exit 1")
+    text = f"if test $AUTOTUNER_X = 3; then {script}; else {broken}; fi"
+    add(page, "retried", command=f"sh\n-c\n{text}")
+    page.evaluate("window.sameDocument = true")
+    page.get_by_role("button", name="Start").click()
+    expect(rows(page).filter(has_text="FAILED")).to_have_count(2, timeout=SOON)
+    endless = rows(page).filter(has_text="x=3")
+    expect(endless).to_contain_text("BENCHMARKING", timeout=SOON)
+    endless.get_by_role("button", name="Cancel experiment").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel the experiment").click()
+    expect(endless).to_contain_text("CANCELLED", timeout=SOON)
+    expect(status(page)).to_have_text("FAILED", timeout=SOON)
+    mended.touch()
+    page.get_by_role("button", name="Retry experiment 1").click()
+    expect(rows(page).filter(has_text="SUCCESS")).to_have_count(1, timeout=SOON)
+    expect(status(page)).to_have_text("COMPLETED", timeout=SOON)
+    page.get_by_role("button", name="Retry 1 failed").click()
+    expect(rows(page).filter(has_text="SUCCESS")).to_have_count(2, timeout=SOON)
+    expect(rows(page).filter(has_text="attempt 2")).to_have_count(2)
+    expect(status(page)).to_have_text("COMPLETED", timeout=SOON)
+    assert page.evaluate("window.sameDocument") is True
+
+
+def test_a_task_is_extended_and_cloned_into_a_form(page: Page) -> None:
+    add(page, "extended", max_experiments="1")
+    page.get_by_role("button", name="Start").click()
+    expect(status(page)).to_have_text("COMPLETED", timeout=SOON)
+    page.get_by_role("button", name="Extend").click()
+    question = page.get_by_role("dialog")
+    question.get_by_label("Experiments in all").fill("2")
+    question.get_by_role("button", name="Extend").click()
+    expect(page.locator("#live-numbers")).to_contain_text("2 / 2", timeout=SOON)
+    expect(status(page)).to_have_text("COMPLETED", timeout=SOON)
+    page.get_by_role("button", name="Clone").click()
+    expect(question.get_by_label("Name")).to_have_value("extended (2)")
+    question.get_by_role("button", name="Clone").click()
+    expect(page.locator("[name=name]")).to_have_value("extended (2)")
+    expect(page.locator("[name=search_space]")).to_have_value("x: 1, 3, 2")
+    page.fill("[name=priority]", "3")
+    page.click("[name=_save]")
+    expect(status(page)).to_have_text("PENDING")
+    expect(page.locator("#live-head")).to_contain_text("priority 3")
 
 
 def test_a_failure_says_why_in_its_row(page: Page) -> None:
