@@ -1,0 +1,139 @@
+"""Several people do the same at the same moment: it is done once, and written down once."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.postgres_server import running_postgres
+from tests.integration.redis_server import running_redis
+
+ROOT = Path(__file__).resolve().parents[2]
+PEOPLE = 4
+ROUNDS = [
+    ("start", {}),
+    ("pause", {}),
+    ("resume", {}),
+    ("parallel", {"number": "2"}),
+    ("priority", {"number": "5"}),
+    ("extend", {"number": "30"}),
+    ("retry", {}),
+    ("cancel", {"experiment": "1"}),
+    ("clone", {"name": "twin"}),
+    ("cancel", {}),
+    ("retry", {"experiment": "1"}),
+]
+SETUP = """
+import django
+django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+from experiments import planning, pool
+from experiments.models import Experiment
+from experiments.taskfile import from_dict
+from gpupool import open_inventory
+pool.gpu_pool().initialise()
+pool.gpu_pool().publish("alpha", open_inventory("simulated:4", "alpha").gpus(), 64_000)
+task = planning.create(from_dict({
+    "task_name": "t", "base_runtime": "job", "command": ["true"],
+    "parameters": {"x": [1, 2, 3]}, "optimization": {"objective": "maximize_speed"},
+}))
+for number in (1, 2):
+    Experiment.objects.create(task=task, number=number, parameters={"x": number}, status="FAILED")
+"""
+PERSON = """
+import json, sys
+import django
+django.setup()
+from experiments import steering
+from experiments.errors import BadInput
+from experiments.models import TuningTask
+task = TuningTask.objects.get(name="t")
+print("ready", flush=True)
+for line in sys.stdin:
+    verb, said = json.loads(line)
+    try:
+        print(steering.act(verb, "ann", task, said).says, flush=True)
+    except BadInput as refused:
+        print("refused:", refused, flush=True)
+"""
+AUDIT = """
+import json
+import django
+django.setup()
+from experiments.models import AuditEntry, Experiment, Move, TuningTask
+print(json.dumps({
+    "audit": list(AuditEntry.objects.order_by("id").values_list("action", "target", "detail")),
+    "tasks": sorted(TuningTask.objects.values_list("name", "status")),
+    "experiments": sorted(Experiment.objects.values_list("number", "status", "attempt")),
+    "moves": Move.objects.count(),
+}))
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """The environment that chooses each database."""
+    if request.param == "sqlite":
+        yield {}
+    else:
+        with running_postgres() as url:
+            yield {"DATABASE_URL": url}
+
+
+def test_what_many_do_at_once_is_done_once_and_written_down_once(
+    database: dict[str, str],
+) -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="at-") as folder,
+        running_redis(Path(folder)) as redis,
+    ):
+        environment = {
+            **os.environ,
+            **database,
+            "AUTOTUNER_DATA_DIR": folder,
+            "REDIS_URL": redis.url,
+            "DJANGO_SETTINGS_MODULE": "autotuner_site.settings",
+        }
+
+        def start(program: str) -> "subprocess.Popen[str]":
+            return subprocess.Popen(
+                [sys.executable, "-c", program],
+                env=environment,
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+
+        start(SETUP).communicate()
+        people = [start(PERSON) for _ in range(PEOPLE)]
+        said = [hear(people)]
+        for one in ROUNDS:
+            for person in people:
+                person.stdin.write(json.dumps(one) + "\n")
+                person.stdin.flush()
+            said.append(hear(people))
+        for person in people:
+            person.communicate()
+        found = json.loads(start(AUDIT).communicate()[0])
+    audit = [" ".join(words).strip() for words in found["audit"]]
+    assert audit == [
+        *("start t", "pause t", "resume t", "limit t 1 → 2 experiments at once"),
+        *("priority t 0 → 5", "extend t 10 → 30 experiments", "retry t #1, #2", "cancel t #1"),
+        *("clone twin of t", "cancel t", "retry t #1"),
+    ], said
+    assert found["tasks"] == [["t", "RUNNING"], ["twin", "PENDING"]]
+    assert found["experiments"] == [[1, "PENDING", 3], [2, "CANCELLED", 2]]
+    assert found["moves"] == 5
+
+
+def hear(people: Any) -> list[str]:
+    """What each said after the round, in one line."""
+    return [person.stdout.readline().strip() for person in people]
