@@ -5,14 +5,13 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import psutil
 import pytest
 
 from tests.integration.faults import attempts, begun, diary_job, ended_right, entries
-from tests.integration.postgres_server import PostgresServer, postgres_server
+from tests.integration.postgres_server import postgres_server
 from tests.integration.product import Product, running_product, until
 
 pytestmark = pytest.mark.stress
@@ -57,92 +56,90 @@ def handed_back(task: Any) -> list[str]:
 LONG_AT_FIRST = "$(mkdir FOLDER/slow-$AUTOTUNER_X 2>/dev/null && echo 300 || echo 1)"
 
 
-@pytest.mark.parametrize("how", ["time", "second signal", "no drain"])
-def test_what_does_not_end_is_handed_back_uncharged(how: str) -> None:
-    words = {"time": ("--drain", "3s"), "second signal": ("--drain", "1h"), "no drain": ()}[how]
-    with running_product("simulated:2", words=words) as product:  # Leases live for a minute
-        assert product.up is not None
-        sleep = LONG_AT_FIRST.replace("FOLDER", str(product.folder))
-        product.tune(diary_job(product, "back", [1, 2], sleep, max_parallel_experiments=2))
-        begun(product, "back", 2)
-        product.up.send_signal(signal.SIGINT)
-        if how == "second signal":
-            time.sleep(5)
-            assert product.up.poll() is None  # It waits
+def test_what_does_not_end_is_handed_back_uncharged() -> None:
+    with running_product("simulated:2") as product:  # Leases live for a minute
+        for how, words in {
+            "no-drain": (),
+            "time": ("--drain", "3s"),
+            "again": ("--drain",),
+        }.items():
+            product.stop()
+            product.words = words
+            product.start()
+            sleep = LONG_AT_FIRST.replace("FOLDER", str(product.folder / how))
+            (product.folder / how).mkdir()
+            product.tune(
+                diary_job(product, f"{how}-diary", [1, 2], sleep, max_parallel_experiments=2)
+            )
+            begun(product, f"{how}-diary", 2)
+            assert product.up is not None
             product.up.send_signal(signal.SIGINT)
-        wait_for_the_end(product, 20)
-        assert not product.manage("gpus", check=False).stdout.count("leased")
-        (product.folder / "back").unlink()  # Of the first, which has no end
-        product.start()
-        started = time.monotonic()
-        task = ended_right(product, "back", [1, 2])
-    assert set(attempts(task).values()) == {1} and len(handed_back(task)) == 2
-    assert time.monotonic() - started < 30  # And waited for no lease to end
+            if how == "again":
+                time.sleep(4)
+                assert product.up.poll() is None  # It waits, until the second signal
+                product.up.send_signal(signal.SIGINT)
+            wait_for_the_end(product, 20)
+            (product.folder / f"{how}-diary").unlink()  # Of the first, which has no end
+            product.start()
+            started = time.monotonic()
+            task = ended_right(product, f"{how}-diary", [1, 2])
+            assert set(attempts(task).values()) == {1} and len(handed_back(task)) == 2
+            assert time.monotonic() - started < 30  # And waited for no lease to end
 
 
 # A database that changes, restarts or is of before -------------------------------------------
 
 
-@contextmanager
-def database(kind: str) -> Iterator[tuple[dict[str, str], PostgresServer | None]]:
-    """The settings that choose each, and the server, if it is one."""
-    if kind == "sqlite":
-        yield {}, None
-    else:
-        with postgres_server() as server:
-            yield {"DATABASE_URL": server.url}, server
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def product(request: pytest.FixtureRequest) -> Iterator[Product]:
+    """On each database."""
+    with contextlib.ExitStack() as stack:
+        settings = {}
+        if request.param == "postgresql":
+            settings = {"DATABASE_URL": stack.enter_context(postgres_server()).url}
+        yield stack.enter_context(running_product("simulated:2", GPUPOOL_LEASE_TTL="8", **settings))
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_the_schema_may_change_under_a_running_task(kind: str) -> None:
+def test_the_schema_may_change_under_a_running_task(product: Product) -> None:
     values = [1, 2, 3, 4, 5, 6]
-    with (
-        database(kind) as (settings, _),
-        running_product("simulated:2", GPUPOOL_LEASE_TTL="20", **settings) as product,
-    ):
-        product.tune(diary_job(product, "migrated", values, "3", max_parallel_experiments=2))
-        begun(product, "migrated", 2)
-        product.manage("migrate", "experiments", OLDER)
-        time.sleep(4)  # What ran has ended meanwhile, and its result cannot be written
-        assert len([e for e in entries(product, "migrated") if e[2] == "end"]) == 2
-        product.manage("migrate")
-        task = ended_right(product, "migrated", values)
-        assert set(attempts(task).values()) == {1}
+    product.tune(diary_job(product, "migrated", values, "3", max_parallel_experiments=2))
+    begun(product, "migrated", 2)
+    product.manage("migrate", "experiments", OLDER)
+    time.sleep(4)  # What ran has ended meanwhile, and its result cannot be written
+    assert len([e for e in entries(product, "migrated") if e[2] == "end"]) == 2
+    product.manage("migrate")
+    task = ended_right(product, "migrated", values)
+    assert set(attempts(task).values()) == {1}
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_a_task_that_an_older_version_left_running_is_taken_over(kind: str) -> None:
+def test_a_task_that_an_older_version_left_running_is_taken_over(product: Product) -> None:
     values = [1, 2, 3, 4]
-    with (
-        database(kind) as (settings, _),
-        running_product("simulated:2", GPUPOOL_LEASE_TTL="6", **settings) as product,
-    ):
-        product.tune(diary_job(product, "taken-over", values, "3", max_parallel_experiments=2))
-        begun(product, "taken-over", 2)
-        assert product.up is not None
-        for process in product.processes():  # Without a word: its rows say that it runs
-            with contextlib.suppress(psutil.NoSuchProcess):
-                os.kill(process.pid, signal.SIGKILL)
-        product.up.wait(20)
-        until(lambda: not product.processes(), 30)
-        product.manage("migrate", "experiments", OLDER)
-        product.start()
-        task = ended_right(product, "taken-over", values)
-        assert sorted(attempts(task).values()) == [1, 1, 2, 2]
+    product.tune(diary_job(product, "taken-over", values, "3", max_parallel_experiments=2))
+    begun(product, "taken-over", 2)
+    assert product.up is not None
+    for process in product.processes():  # Without a word: its rows say that it runs
+        with contextlib.suppress(psutil.NoSuchProcess):
+            os.kill(process.pid, signal.SIGKILL)
+    product.up.wait(20)
+    until(lambda: not product.processes(), 30)
+    product.manage("migrate", "experiments", OLDER)
+    product.start()
+    task = ended_right(product, "taken-over", values)
+    assert sorted(attempts(task).values()) == [1, 1, 2, 2]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
-def test_a_task_outlives_a_restart_of_postgresql(number: signal.Signals) -> None:
+def test_a_task_outlives_restarts_of_postgresql() -> None:
     values = [1, 2, 3, 4, 5, 6]
     with (
         postgres_server() as server,
         running_product("simulated:2", DATABASE_URL=server.url) as product,
     ):
         product.tune(diary_job(product, "restarted", values, "3", max_parallel_experiments=2))
-        begun(product, "restarted", 3)
-        server.stop(number)
-        time.sleep(5)  # Results are there before the database
-        server.start()
-        server.wait()
+        for ended, number in ((0, signal.SIGINT), (2, signal.SIGQUIT)):  # In order; as a crash
+            begun(product, "restarted", 2 * ended + 2)
+            server.stop(number)
+            time.sleep(4)  # Results are there before the database
+            server.start()
+            server.wait()
         task = ended_right(product, "restarted", values)
         assert set(attempts(task).values()) == {1}
