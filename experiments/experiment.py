@@ -213,7 +213,9 @@ class Experiment(models.Model):
 
         The UPDATE matches only while the row is as we last saw it: of two processes that try
         to move one experiment, one raises MovedElsewhere. The lease id in the match is the
-        fence: who lost the lease cannot write a result.
+        fence: who lost the lease cannot write a result. It has the row's own columns only: one
+        of another table would be a subquery, and PostgreSQL does not ask that again when it has
+        waited for the one who was first.
         """
         if status not in MOVES[Status(self.status)]:
             raise IllegalMove(f"experiment {self}: {self.status} to {status}")
