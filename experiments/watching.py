@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from django.utils import timezone
 from rich.console import Console
@@ -20,6 +21,7 @@ def watch(
 ) -> TuningTask:
     """Print each experiment as it ends, until the task has; return the task as it ended."""
     said: set[tuple[int, int]] = set()
+    was_paused = False
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -28,6 +30,7 @@ def watch(
     )
     with Progress(*columns, console=console, transient=True) as bars:
         bar = bars.add_task(task.name)
+        say = partial(bars.console.print, highlight=False, markup=False, soft_wrap=True)
         while True:
             task.refresh_from_db()
             experiments = list(task.experiments.order_by("finished_at"))
@@ -35,9 +38,11 @@ def watch(
             for experiment in ended:
                 if (end := (experiment.pk, experiment.attempt)) not in said:
                     said.add(end)
-                    bars.console.print(
-                        one_line(experiment), highlight=False, markup=False, soft_wrap=True
-                    )
+                    say(one_line(experiment))
+            is_paused = task.status == TaskStatus.PAUSED
+            if is_paused and not was_paused:
+                say(f"{task.name} is paused: `manage.py resume {task.pk}` lets it go on")
+            was_paused = is_paused
             running = sum(not e.has_ended and e.status != Status.PENDING for e in experiments)
             bars.update(
                 bar,

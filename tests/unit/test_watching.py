@@ -1,0 +1,33 @@
+"""Who waits for a task is told what it waits for."""
+
+from collections.abc import Callable
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from experiments import watching
+from experiments.models import Experiment, TuningTask
+from experiments.states import Status, TaskStatus
+
+
+def test_who_waits_for_a_paused_task_is_told_so_and_goes_on_waiting(
+    make_task: Callable[..., TuningTask],
+    make_experiment: Callable[..., Experiment],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watching, "LOOK_EVERY", 0.0)
+    task = make_task(TaskStatus.PAUSED)
+    done: dict[str, Any] = {"status": Status.SUCCESS, "objective_score": 1.0, "feasible": True}
+    make_experiment(task, **done)
+    looks = iter([lambda: None, task.resume, task.pause, task.resume, task.finish])
+    text = StringIO()
+    ended = watching.watch(
+        TuningTask.objects.get(), Console(file=text, width=200), lambda: next(looks)()
+    )
+    assert ended.status == TaskStatus.COMPLETED
+    lines = text.getvalue().splitlines()
+    assert lines[0].startswith("#1")
+    said = f"task is paused: `manage.py resume {task.pk}` lets it go on"
+    assert [line for line in lines if "paused" in line] == [said, said]
