@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 Configuration = dict[str, Value]
+in_order = json.JSONEncoder(sort_keys=True).encode  # Made once: a long history has many keys
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,8 @@ class Space:
         The order of keys does not matter, nor 1 or 1.0, nor the rest of a step; `true` and 1
         are different. It also names a configuration outside of the space.
         """
-        return json.dumps(
-            {name: canonical(self._snap(name, value)) for name, value in configuration.items()},
-            sort_keys=True,
+        return in_order(
+            {name: canonical(self._snap(name, value)) for name, value in configuration.items()}
         )
 
     def contains(self, configuration: Mapping[str, Value]) -> bool:
@@ -99,8 +99,10 @@ class Space:
 
     def _snap(self, name: str, value: Value) -> Value:
         """A number next to a step of its dimension as that step; all else as it is."""
+        if not isinstance(value, float):
+            return value
         dimension = next((d for d in self.dimensions if d.name == name), None)
-        if isinstance(dimension, Continuous) and dimension.step and isinstance(value, float):
+        if isinstance(dimension, Continuous) and dimension.step:
             step = dimension.snap(value)
             return step if math.isclose(step, value, abs_tol=dimension.step * 1e-6) else value
         return value

@@ -1,6 +1,7 @@
 """What a task tries next, and when it has ended."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from django.db import IntegrityError, transaction
 
@@ -10,15 +11,23 @@ from experiments.estimate import estimate
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import parse_objective
 from experiments.space import Configuration
-from experiments.states import FailureKind, Status, TaskStatus
+from experiments.states import ENDED, FailureKind, Status, TaskStatus
 from experiments.strategies import STRATEGIES
 from experiments.strategies.base import Trial
 
-# What a strategy wants to know of an experiment; the measurements stay in the database
-HISTORY = (
-    *("task", "number", "status", "parameters", "objective_score", "feasible", "error_kind"),
-    *("error_may_pass", "reached", "is_baseline"),
-)
+
+class Past(NamedTuple):
+    """What a strategy wants to know of an experiment; the measurements stay in the database."""
+
+    status: str
+    parameters: Configuration
+    objective_score: float | None
+    feasible: bool | None
+    error_kind: str
+    error_may_pass: bool
+    reached: float | None
+
+
 INNOCENT = (FailureKind.LOST, FailureKind.CANCELLED)
 
 
@@ -30,10 +39,10 @@ def advance(task_id: int) -> None:
     """
     while True:
         task = TuningTask.objects.get(pk=task_id)
-        experiments = list(task.experiments.order_by("number").only(*HISTORY))
+        experiments = history(task)
         if task.status != TaskStatus.RUNNING:
             return
-        unfinished = sum(not experiment.has_ended for experiment in experiments)
+        unfinished = sum(experiment.status not in ENDED for experiment in experiments)
         if unfinished >= task.max_parallel_experiments:
             return
         configuration = next_configuration(task, experiments)
@@ -47,7 +56,14 @@ def advance(task_id: int) -> None:
             return finish(task, len(experiments))
 
 
-def next_configuration(task: TuningTask, experiments: Sequence[Experiment]) -> Configuration | None:
+def history(task: TuningTask) -> list[Past]:
+    """All experiments of a task, as plain rows: objects would take most of a long one's time."""
+    return [
+        Past._make(row) for row in task.experiments.order_by("number").values_list(*Past._fields)
+    ]
+
+
+def next_configuration(task: TuningTask, experiments: Sequence[Past]) -> Configuration | None:
     """The configuration to try after `experiments`; None when budget or space are used up."""
     file = task.file
     optimization = file.optimization
@@ -63,12 +79,12 @@ def next_configuration(task: TuningTask, experiments: Sequence[Experiment]) -> C
     )
 
 
-def trial(experiment: Experiment) -> Trial:
+def trial(experiment: Past) -> Trial:
     """An experiment as a strategy sees it. What was lost, cancelled, or failed for a reason that
     may pass says nothing of its configuration."""
     succeeded = experiment.status == Status.SUCCESS
     innocent = experiment.error_kind in INNOCENT or experiment.error_may_pass
-    known = experiment.has_ended and not innocent
+    known = experiment.status in ENDED and not innocent
     return Trial(
         configuration=experiment.parameters,
         score=experiment.objective_score if succeeded else None,
