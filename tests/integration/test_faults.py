@@ -4,17 +4,10 @@ import os
 import signal
 from pathlib import Path
 
-import psutil
-
+from tests.integration.faults import all_of, main_of, worker_of
 from tests.integration.product import Product, job, running_product, until
 
 SPEED = """echo '{"speed": '$AUTOTUNER_X'}'"""
-
-
-def celery_main(product: Product, queue: str) -> psutil.Process:
-    """The main process of the Celery worker that reads a queue."""
-    readers = [p for p in product.processes() if queue in p.cmdline() and "celery" in p.cmdline()]
-    return min(readers, key=lambda process: process.create_time())
 
 
 def test_an_experiment_survives_its_worker(product: Product) -> None:
@@ -22,22 +15,22 @@ def test_an_experiment_survives_its_worker(product: Product) -> None:
     script = f"if test -e {marker}; then {SPEED}; else touch {marker}; sleep 300; fi"
     product.tune(job("survivor", script, [7]))
     until(marker.exists, 30)
-    worker = celery_main(product, "node.testnode")
-    asleep = [p for p in product.processes() if p.cmdline()[:1] == ["sleep"]]
+    asleep = all_of(product, "sleep", "300")
     assert asleep
-    os.kill(worker.pid, signal.SIGKILL)
-    # Its engine dies with it, the lease ends by itself, and another attempt succeeds
+    os.kill(worker_of(asleep[-1]).pid, signal.SIGKILL)
+    # Its engine dies with it, its node gives back its GPUs, and another attempt succeeds
     until(lambda: not any(p.is_running() and p.status() != "zombie" for p in asleep), 20)
     task = until(lambda: (t := product.json("show", "survivor"))["status"] == "COMPLETED" and t, 60)
     [experiment] = task["experiments"]
     assert experiment["attempt"] == 2 and experiment["status"] == "SUCCESS"
     moves = [move["to"] for move in experiment["moves"]]
     assert moves.count("PENDING") == 1 and moves[-1] == "SUCCESS"
+    assert "its worker process died" in [move["reason"] for move in experiment["moves"]]
     assert not product.json("gpus")["leases"]
 
 
 def test_a_dead_control_worker_is_started_again(product: Product) -> None:
-    os.kill(celery_main(product, "control").pid, signal.SIGKILL)
+    os.kill(main_of(product, "celery", "control").pid, signal.SIGKILL)
     task = product.finished(job("after-control", SPEED, [1, 2]))
     assert task["status"] == "COMPLETED"
 
