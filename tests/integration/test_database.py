@@ -114,3 +114,58 @@ def test_a_search_runs_on_postgresql() -> None:
         assert not (product.folder / "autotuner.sqlite3").exists()
         database = product.json("doctor")["checks"][0]
         assert database["ok"] and database["says"].startswith("PostgreSQL")
+
+
+STUCK = """
+import sys, time, django
+django.setup()
+from django.db import connection, transaction
+from experiments.models import TuningTask
+with transaction.atomic():
+    connection.cursor().execute("SET LOCAL idle_in_transaction_session_timeout = '1s'")
+    TuningTask.objects.select_for_update().get(name="t")
+    print("locked", flush=True)
+    time.sleep(600)
+"""
+ALLOWED = """
+import django
+django.setup()
+from django.db import connection
+with connection.cursor() as cursor:
+    cursor.execute("SELECT name, setting FROM pg_settings")
+    found = dict(cursor.fetchall())
+print(found["idle_in_transaction_session_timeout"])
+"""
+TAKE = """
+import django
+django.setup()
+from experiments.models import TuningTask
+from django.db import transaction
+with transaction.atomic():
+    print(TuningTask.objects.select_for_update().get(name="t").pk)
+"""
+
+
+def test_a_client_that_vanished_in_a_transaction_holds_up_nobody_for_long() -> None:
+    with running_postgres() as url, tempfile.TemporaryDirectory(prefix="at-") as folder:
+        environment = {
+            **os.environ,
+            "DATABASE_URL": url,
+            "AUTOTUNER_DATA_DIR": folder,
+            "DJANGO_SETTINGS_MODULE": "autotuner_site.settings",
+        }
+
+        def run(program: str) -> str:
+            argv = [sys.executable, "-c", program]
+            return subprocess.run(
+                argv, env=environment, cwd=ROOT, capture_output=True, text=True, check=True
+            ).stdout.strip()
+
+        run(SETUP)
+        assert run(ALLOWED) == "60000"  # Milliseconds
+        with subprocess.Popen(
+            [sys.executable, "-c", STUCK], env=environment, cwd=ROOT, stdout=subprocess.PIPE
+        ) as stuck:
+            assert stuck.stdout is not None and stuck.stdout.readline() == b"locked\n"
+            assert run(TAKE)  # It has waited a second, and not for ever
+            stuck.kill()
