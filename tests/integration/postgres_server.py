@@ -107,7 +107,7 @@ def postgres_server(port: int = 0) -> Iterator[PostgresServer]:
         server.wait()
         yield server
     finally:
-        server.stop()
+        server.stop(signal.SIGINT)  # Not SIGTERM, which waits for clients, also for dead ones
         shutil.rmtree(folder, ignore_errors=True)
 
 

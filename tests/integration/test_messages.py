@@ -47,14 +47,9 @@ def doubled(broker: redis.Redis, queue: str, message: bytes) -> None:
     broker.lpush(queue, message, message, message)
 
 
-def late(broker: redis.Redis, queue: str, message: bytes) -> None:
-    """When it has been sent again meanwhile, and that one was followed."""
-    time.sleep(9)
-    broker.lpush(queue, message)
-
-
-def shuffled(broker: redis.Redis, queue: str, message: bytes) -> None:
-    time.sleep(random.uniform(0, 6))
+def late_and_shuffled(broker: redis.Redis, queue: str, message: bytes) -> None:
+    """Some when they have been sent again meanwhile, and that one was followed."""
+    time.sleep(random.uniform(0, 9))
     broker.lpush(queue, message)
 
 
@@ -101,12 +96,12 @@ class Thieves:
                 thread.join(30)
 
 
-@pytest.mark.parametrize("tamper", [lost, doubled, late, shuffled, redelivered])
+@pytest.mark.parametrize("tamper", [lost, doubled, late_and_shuffled, redelivered])
 @pytest.mark.parametrize("queue", [NODE_QUEUE, CONTROL_QUEUE])
 def test_each_planned_experiment_runs_once_though_messages_are(
     product: Product, broker: redis.Redis, queue: str, tamper: Tamper
 ) -> None:
-    name, values = f"{queue.split('.')[0]}-{tamper.__name__}", [1, 2, 3, 4, 5, 6]
+    name, values = f"{queue.split('.')[0]}-{tamper.__name__}", [1, 2, 3, 4]
     thieves = Thieves(broker, queue, tamper)
     with thieves.at_work():
         product.tune(diary_job(product, name, values, "1", max_parallel_experiments=2))

@@ -100,6 +100,8 @@ class Node:
         for process in self.product.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        assert self.product.up is not None
+        self.product.up.wait(20)
         until(lambda: not self.product.processes(), 20)
 
 
