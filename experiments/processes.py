@@ -3,7 +3,6 @@
 import contextlib
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +19,9 @@ import psutil
 
 # Imported, not run as a script, so that it is compiled once and not at each start
 KEEPER = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); import keeper; keeper.run()"
+
+
+LOG_CAP = 32 * 2**20  # bytes of a log, and as many of the part before
 
 
 class CannotStart(OSError):
@@ -222,17 +224,20 @@ def run(
         return Completed(exit_code, tail(log))
 
 
-def rotate(log: Path, cap: int) -> None:
+def rotate(log: Path, cap: int = LOG_CAP) -> None:
     """Keep a log below `cap` bytes, and as many of what was before in `<log>.1`.
 
-    The log is copied and emptied, for whoever writes (always to its end) keeps it open.
+    The log is copied and emptied, for whoever writes (always to its end) keeps it open. It is
+    emptied also when the disk has no room for the copy. Raises OSError.
     """
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size > cap:
-            with open(log, "rb") as full, open(part_before(log), "wb") as kept:
-                full.seek(-cap, os.SEEK_END)
-                shutil.copyfileobj(full, kept)
-            os.truncate(log, 0)
+            try:
+                with open(log, "rb") as full, open(part_before(log), "wb") as kept:
+                    full.seek(-cap, os.SEEK_END)
+                    kept.write(full.read(cap))  # And not what is written meanwhile
+            finally:
+                os.truncate(log, 0)
 
 
 def part_before(log: Path) -> Path:

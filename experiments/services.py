@@ -1,5 +1,6 @@
 """The long-running programs that `up` and `worker` start, watch and stop."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from experiments.processes import Process, listens, tail
+from experiments.processes import Process, listens, rotate, tail
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class Service:
         One that was killed by a signal (`kill -9`, the kernel's OOM killer) is not at fault: it
         is started again for ever, with a pause that grows while it is killed at once.
         """
+        with contextlib.suppress(OSError):  # A full disk ends no service
+            rotate(self.log)
         if self.process is None or self.process.poll() is None:
             return
         if not self.start_at:

@@ -11,6 +11,7 @@ import pytest
 from django.conf import LazySettings
 
 from experiments import services
+from experiments.processes import LOG_CAP
 from experiments.services import Service, ServiceFailed
 
 
@@ -77,3 +78,12 @@ def test_one_that_ends_by_itself_at_once_does_not_stay_up(
     with pytest.raises(ServiceFailed, match="no such module"):
         watch(broken, lambda: False)
     assert broken.quick_deaths == services.QUICK_DEATHS_ALLOWED
+
+
+def test_the_log_of_a_service_has_a_cap(service: Callable[[str], Service]) -> None:
+    sleeper = service("import time; time.sleep(600)")
+    with open(sleeper.log, "ab") as log:
+        log.write(bytes(LOG_CAP + 1))
+    sleeper.keep_running()
+    assert sleeper.log.stat().st_size == 0
+    assert sleeper.log.with_name("service.log.1").stat().st_size == LOG_CAP
