@@ -84,7 +84,8 @@ def explain(exit_code: int | None, log: str) -> Explanation:
         return _by_last_words(exit_code, lines)
     cause = lines[index].text
     kind, words = _verdict(exit_code, lines, index)
-    return Explanation(kind, shortened(words), around(lines, index), may_pass(cause))
+    passes = kind == FailureKind.ENGINE_CRASHED and may_pass(cause)
+    return Explanation(kind, shortened(words), around(lines, index), passes)
 
 
 def _verdict(exit_code: int | None, lines: list[Line], index: int) -> tuple[FailureKind, str]:
@@ -203,7 +204,7 @@ def _by_last_words(exit_code: int | None, lines: list[Line]) -> Explanation:
     is_memory = OUT_OF_MEMORY.search(words)
     kind = FailureKind.OUT_OF_MEMORY if is_memory else FailureKind.ENGINE_CRASHED
     message = shortened(f"{_ending(exit_code)}: {words or 'it said nothing'}")
-    passes = exit_code == TEMPORARY_FAILURE or may_pass(words)
+    passes = exit_code == TEMPORARY_FAILURE or (not is_memory and may_pass(words))
     return Explanation(kind, message, last, passes)
 
 

@@ -12,11 +12,14 @@ _DOWNLOAD = (
     r"|ChunkedEncodingError|IncompleteRead|Temporary failure in name resolution"
     r"|Name or service not known|NameResolutionError|Too Many Requests|(?:50[0234]|429) \w+ Error"
     r"|Failed to establish a new connection|ProtocolError.*Connection aborted"
+    r"|We couldn't connect to|\bConnectError\b|RemoteProtocolError"
 )
 _GPU = (
-    r"GPU is lost|fallen off the bus|\bXid\b|uncorrectable ECC|CUDA_ERROR_ECC_UNCORRECTABLE"
-    r"|CUDA_ERROR_DEVICE_UNAVAILABLE|CUDA_ERROR_SYSTEM_NOT_READY|system not yet initialized"
+    r"(?:GPU|device) (?:is |was )?lost|fallen off the bus|\bXid\b|uncorrectable ECC"
+    r"|CUDA_ERROR_(?:ECC_UNCORRECTABLE|DEVICE_UNAVAILABLE|SYSTEM_NOT_READY)"
+    r"|system not yet initialized"
     r"|devices?(?:\(s\))? (?:is/are|is|are)(?: all)? busy|Driver/library version mismatch"
+    r"|no CUDA-capable device is detected|No CUDA GPUs are available"
 )
 _HOST = (
     r"No space left on device|Read-only file system|Disk quota exceeded|Input/output error"

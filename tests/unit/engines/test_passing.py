@@ -4,6 +4,7 @@ import pytest
 
 from experiments.engines.failures import explain, explain_job, last_lines
 from experiments.engines.passing import may_pass
+from experiments.states import FailureKind
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,10 @@ from experiments.engines.passing import may_pass
         "RuntimeError: CUDA error: CUDA-capable device(s) is/are busy or unavailable",
         "NVRM: Xid (PCI:0000:65:00): 79, GPU has fallen off the bus.",
         "RuntimeError: CUDA error: uncorrectable ECC error encountered",
+        "OSError: We couldn't connect to 'https://huggingface.co' to load the files",
+        "httpx.ConnectError: [Errno 111] Connection refused",
+        "RuntimeError: Vulkan device lost",
+        "RuntimeError: No CUDA GPUs are available",
         "OSError: [Errno 28] No space left on device",
         "OSError: [Errno 30] Read-only file system: '/models/cache'",
     ],
@@ -43,6 +48,12 @@ def test_what_is_not_the_configurations_may_pass(line: str) -> None:
 def test_what_would_be_the_same_the_next_time_does_not_pass(line: str) -> None:
     assert not may_pass(line)
     assert not explain(1, line).may_pass
+
+
+def test_an_engine_that_ran_out_of_memory_first_does_not_pass() -> None:
+    log = "CUDA error: out of memory\nRuntimeError: CUDA-capable device(s) is/are busy\n"
+    assert explain(1, log).kind == FailureKind.OUT_OF_MEMORY
+    assert not explain(1, log).may_pass
 
 
 def test_a_job_says_with_exit_code_75_that_it_may_be_tried_again() -> None:
