@@ -13,7 +13,7 @@ class Trial:
 
     `score` is None while it runs, when it failed and when it was cancelled; higher is
     better when `maximize`, whatever the objective. `feasible` is None while it runs. `reached` is
-    the share of its measurement, from 0 to 1, that a failed one had done.
+    the share of its steps (the start, each load level), from 0 to 1, that a failed one had done.
     """
 
     configuration: Configuration

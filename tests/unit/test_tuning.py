@@ -10,7 +10,7 @@ import pytest
 from experiments import tuning
 from experiments.demo_models import write_folder
 from experiments.models import Experiment, TuningTask
-from experiments.states import Status, TaskStatus
+from experiments.states import FailureKind, Status, TaskStatus
 from experiments.taskfile import from_dict
 from tests.unit.conftest import SPECIFICATION
 
@@ -83,6 +83,17 @@ def test_the_winner_does_not_depend_on_who_ends_first(
         )
     best = tuning.best_of(task, list(task.experiments.all()))
     assert best is not None and best.number == 3  # The infeasible 99 does not win
+
+
+def test_a_failure_teaches_how_far_it_came_unless_it_may_pass(make_experiment: Make) -> None:
+    failed = make_experiment(
+        status=Status.FAILED, error_kind=FailureKind.BENCHMARK_ERRORS, reached=0.75
+    )
+    assert (tuning.trial(failed).feasible, tuning.trial(failed).reached) == (False, 0.75)
+    failed.error_may_pass = True
+    assert (tuning.trial(failed).feasible, tuning.trial(failed).score) == (None, None)
+    lost = make_experiment(failed.task, status=Status.FAILED, error_kind=FailureKind.LOST)
+    assert tuning.trial(lost).feasible is None
 
 
 def test_the_older_one_of_equals_wins(make_task: MakeTask, make_experiment: Make) -> None:

@@ -184,6 +184,42 @@ def test_bayesian_learns_where_configurations_fail():
     assert statistics.median(failures) < 10  # Of 20; without learning it is more than half
 
 
+def test_bayesian_goes_where_configurations_come_furthest():
+    def late_ones_of_the_last_20(seed):
+        trials = []
+        for _ in range(40):  # None has ever worked
+            point = STRATEGIES["bayesian"].ask(SMOOTH, trials, maximize=True, seed=seed)
+            reached = 0.75 if point["x"] < 0.3 else 0.0
+            trials.append(Trial(point, None, False, reached))
+        return sum(trial.reached > 0 for trial in trials[20:])
+
+    # By chance it is 6 of 20
+    assert statistics.median(late_ones_of_the_last_20(seed) for seed in range(3)) > 12
+
+
+def test_bayesian_prefers_what_was_measured_to_what_failed():
+    def measured_of_the_last_20(seed):
+        trials = []
+        for _ in range(40):
+            point = STRATEGIES["bayesian"].ask(SMOOTH, trials, maximize=True, seed=seed)
+            score = quality(point) if point["x"] < 0.3 else None
+            trials.append(Trial(point, score, False, 0.0 if score else 0.75))
+        return sum(trial.score is not None for trial in trials[20:])
+
+    assert statistics.median(measured_of_the_last_20(seed) for seed in range(3)) > 12
+
+
+@pytest.mark.parametrize("name", ["grid_search", "random"])
+def test_how_far_a_failed_one_came_changes_no_other_strategy(name):
+    space = parse_space(FINITE)
+    first = next(space.grid())
+    answers = [
+        STRATEGIES[name].ask(space, [Trial(first, None, False, reached)], maximize=True, seed=1)
+        for reached in (0.0, 0.75)
+    ]
+    assert answers[0] == answers[1]
+
+
 def test_bayesian_prefers_what_is_feasible():
     def feasible_of_the_last_20(seed):
         trials = []
