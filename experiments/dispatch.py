@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 
 from django.db import transaction
-from django.db.models import Avg, F
+from django.db.models import Avg, F, Q
+from django.utils import timezone
 
 from experiments.errors import IllegalMove, MovedElsewhere
 from experiments.models import Experiment, TuningTask
@@ -17,8 +18,10 @@ HOLDERS = "experiment:*"  # The pool's pattern for all of them
 
 def waiting() -> list[Experiment]:
     """The experiments that want GPUs now: the higher priority first, then the older."""
+    # Only a later attempt can have a pause: the first one depends on nobody's clock
+    is_due = Q(attempt=1) | Q(queued_at__lte=timezone.now())
     return list(
-        Experiment.objects.filter(status=Status.PENDING, task__status=TaskStatus.RUNNING)
+        Experiment.objects.filter(is_due, status=Status.PENDING, task__status=TaskStatus.RUNNING)
         .select_related("task")
         .order_by("-task__priority", "created_at", "id")
     )

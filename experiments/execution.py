@@ -5,6 +5,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -18,6 +19,7 @@ from experiments.errors import (
     LeaseGone,
     MovedElsewhere,
 )
+from experiments.experiment import ATTEMPTS
 from experiments.marks import ProcessId
 from experiments.measuring import Measuring
 from experiments.models import Experiment
@@ -31,6 +33,10 @@ log = logging.getLogger(__name__)
 MEMORY_BACK_WITHIN = 20.0  # seconds that an engine of ours may still need to leave a GPU
 QUARANTINE = 60.0  # seconds for which a GPU that cannot be used is granted to nobody
 SPACE_NEEDED = 100 * 2**20  # bytes for the logs of one experiment: a part of what they may have
+PROBE = 64 * 1024  # bytes that can still be written where a disk is not to blame
+# What an engine or a load generator may end with when it cannot write
+MAY_BE_THE_DISK = frozenset({FailureKind.ENGINE_CRASHED, FailureKind.BENCHMARK_ERRORS})
+RETRY_AFTER = timedelta(seconds=5)  # What may pass gets some time for it, four times as long each
 # The database is away, or its tables are just being changed
 OUTAGES = (OperationalError, InterfaceError, ProgrammingError)
 DATABASE_RETRY = 1.0  # seconds between tries to write a move
@@ -159,9 +165,13 @@ class Attempt:
     def fail(self, failure: ExperimentFailed) -> None:
         """The end of this attempt; what may be over the next time is tried again."""
         experiment, measuring = self.experiment, self.measuring
-        if failure.may_pass and experiment.attempt < experiment.last_attempt:
-            reason = f"{failure.kind}: {failure.message}; it may pass, and is tried again"
-            return self.move(experiment.requeue, reason)
+        failure = self.excused(failure)
+        left = experiment.last_attempt - experiment.attempt
+        if failure.may_pass and left > 0:
+            pause = RETRY_AFTER * 4 ** max(0, ATTEMPTS - 1 - left)
+            seconds = f"{pause.total_seconds():g} s"
+            reason = f"{failure.kind}: {failure.message}; it may pass, tried again after {seconds}"
+            return self.move(experiment.requeue, reason, pause=pause)
         lines = failure.lines or last_lines(tail(measuring.engine_log))
         return self.move(
             experiment.fail,
@@ -173,21 +183,52 @@ class Attempt:
             reached=measuring.reached,
         )
 
+    def excused(self, failure: ExperimentFailed) -> ExperimentFailed:
+        """The failure; it may pass when nothing can be written in the experiment's folder."""
+        if failure.kind not in MAY_BE_THE_DISK or failure.may_pass:
+            return failure
+        probe = self.experiment.folder / "probe"
+        try:
+            probe.write_bytes(bytes(PROBE))
+            probe.unlink()
+        except OSError as error:
+            message = f"no logs can be written ({error.strerror}): {failure.message}"
+            return ExperimentFailed(failure.kind, message, failure.lines, may_pass=True)
+        return failure
+
     def move(self, change: Callable[..., None], *arguments: Any, **columns: Any) -> None:
         """Write a move of the experiment, also when the database is away for a while.
 
         What was measured is kept for as long as the lease is, and nobody else can have moved the
-        experiment: then the error is raised.
+        experiment: then the error is raised. The experiment's own time stands still meanwhile.
         """
+        began = time.monotonic()
+        tries = 0
         while True:
             try:
-                return change(*arguments, **columns)
+                tries += 1
+                if tries == 1 or not self.was_written():
+                    change(*arguments, **columns)
+                break
             except OUTAGES as error:
                 if self.keep_alive.lost:
                     raise
                 log.warning("%s waits for the database: %s", self.experiment, error)
                 connection.close()  # The next try connects anew
                 time.sleep(DATABASE_RETRY)
+        self.deadline += time.monotonic() - began
+
+    def was_written(self) -> bool:
+        """Whether the move was made, by a connection that broke before it could say so.
+
+        Under our lease nobody else but one who cancels moves the row; it is up to date then.
+        """
+        experiment, known = self.experiment, self.experiment.status
+        now = Experiment.objects.select_related("task").get(pk=experiment.pk)
+        if now.lease_id != self.lease.id or now.status in (known, Status.CANCELLED):
+            return False
+        vars(experiment).update(vars(now))
+        return True
 
     def prepare_folder(self) -> None:
         """Make an empty folder with room for logs. Raises NodeUnusable when there is none."""

@@ -1,6 +1,7 @@
 """An experiment's row: one configuration of a task, and every move that it made."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -78,10 +79,10 @@ class Experiment(models.Model):
     error_lines = models.TextField(blank=True, default="", db_default="")
     error_may_pass = models.BooleanField(default=False, db_default=False)
     error_where = models.CharField(max_length=200, blank=True, default="", db_default="")
-    reached = models.FloatField(null=True, blank=True)  # Of a failed one: the share it had done
+    reached = models.FloatField(null=True, blank=True)  # Of a failed one: its share of the steps
 
     created_at = models.DateTimeField(default=timezone.now)
-    # Since when this attempt waits for GPUs
+    # Since when this attempt waits for GPUs, or will: after a pause
     queued_at = models.DateTimeField(default=timezone.now, db_default=Now())
     placed_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -160,17 +161,21 @@ class Experiment(models.Model):
             finished_at=timezone.now(),
         )
 
-    def requeue(self, reason: str, charged: bool = True) -> None:
+    def requeue(self, reason: str, charged: bool = True, pause: timedelta = timedelta(0)) -> None:
         """Wait for GPUs again; an attempt that was started counts, and the last one is the end.
 
-        Not `charged`: its worker was asked to stop, so nothing was wrong with it.
+        Not `charged`: its worker was asked to stop, so nothing was wrong with it. `pause`: it asks
+        for GPUs only then.
         """
         if self.has_ended:
             raise IllegalMove(f"experiment {self} has ended")
         was_started = charged and self.status in ON_A_WORKER
         if was_started and self.attempt >= self.last_attempt:
-            return self.fail(FailureKind.LOST, f"{reason} (attempt {self.attempt})")
-        return self._wait_again(reason, attempt=self.attempt + was_started)
+            message = f"{reason} (attempt {self.attempt})"
+            return self.fail(FailureKind.LOST, message, error_may_pass=True)
+        return self._wait_again(
+            reason, attempt=self.attempt + was_started, queued_at=timezone.now() + pause
+        )
 
     def put_back(self, reason: str) -> None:
         """PLACED to PENDING: no worker has started it, and it keeps its age."""

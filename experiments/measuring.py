@@ -1,10 +1,10 @@
 """What an attempt does with its GPUs: start the engine, and measure every load level."""
 
+import contextlib
 import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from experiments import launching, scoring
 from experiments.benchmarks import BENCHMARKS
 from experiments.benchmarks.base import Level, Load, Metrics
 from experiments.engines import ENGINES
+from experiments.engines.failures import explain, last_lines
 from experiments.engines.job import read_metrics
 from experiments.errors import ExperimentFailed
 from experiments.health import is_healthy
@@ -29,7 +30,7 @@ from gpupool import Lease
 CHECK_EVERY = 0.25  # seconds between looks at cancel, lease and timeout
 STOP_GRACE = 2.0  # seconds from SIGTERM to SIGKILL, so that a cancel is done within 5 s
 LEVEL_GRACE = 60.0  # seconds beyond its time in which a load generator ends, or it hangs
-LOG_CAP = 32 * 2**20  # bytes of a log, and as many of the part before
+CAUSE_WITHIN = 2**20  # bytes at the end of a log in which the cause of a failure is looked for
 
 
 class Measuring:
@@ -37,7 +38,8 @@ class Measuring:
 
     `check` is called several times a second, and raises when the experiment must not go on;
     `move` writes a move of the experiment; `has_gpus` is whether the lease is still its own.
-    `where` it is, and which share of the measurement it has `reached`, tell of a failure.
+    `where` it is, and the share of its steps (the start, each load level) that it has `reached`,
+    tell of a failure.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class Measuring:
         """Raise when the experiment must not go on. No log grows for ever meanwhile."""
         self._check()
         for log in self._logs:
-            rotate(log, LOG_CAP)
+            rotate(log)
 
     # ── an engine under a benchmark ─────────────────────────────────────────────────────────
 
@@ -95,7 +97,7 @@ class Measuring:
             for index, level in enumerate(levels):
                 began = time.monotonic()
                 self.where = f"level {index + 1} of {len(levels)}: {level.label}"
-                self.reached = index / len(levels)
+                self.reached = (1 + index) / (1 + len(levels))  # The start is a step, too
                 results.append(
                     scoring.LevelResult(level.label, self._measure(engine, level, index))
                 )
@@ -121,11 +123,11 @@ class Measuring:
             "holds_at": score.holds_at or "",
         }
 
-    def _running_engine(self) -> AbstractContextManager[Process]:
+    def _running_engine(self) -> contextlib.AbstractContextManager[Process]:
         own = launching.own_environment(self.file, self.experiment.parameters)
         return self._running(self.experiment.command, self.engine_log, self.cores, own)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _running(
         self, argv: list[str], log: Path, cores: set[int], own: Mapping[str, str] | None = None
     ) -> Iterator[Process]:
@@ -148,6 +150,8 @@ class Measuring:
             # Without the lease its GPUs may be another's at any moment
             process.stop(STOP_GRACE if self._has_gpus() else 0)
             self._logs.discard(log)
+            with contextlib.suppress(OSError):  # How it ended is known, and matters more
+                rotate(log)
 
     def _wait_until_healthy(self, engine: Process) -> None:
         path = ENGINES[self.file.base_runtime].health_path
@@ -180,15 +184,12 @@ class Measuring:
         if engine.poll() is not None:
             raise self._engine_failure(engine)
         if exit_code != 0 and not report.exists():
-            raise ExperimentFailed(
-                FailureKind.BENCHMARK_ERRORS,
-                f"{level.label}: the load generator ended with {exit_code}: "
-                f"{tail(log).strip()[-300:]}",
-            )
+            raise self._generator_failure(level, exit_code, log)
         try:
             return benchmark.read(report)
         except ExperimentFailed as failure:
-            raise ExperimentFailed(failure.kind, f"{level.label}: {failure.message}") from None
+            message, lines = f"{level.label}: {failure.message}", last_lines(tail(log))
+            raise ExperimentFailed(failure.kind, message, lines, failure.may_pass) from None
 
     def _hangs(self, level: Level, load: Load) -> ExperimentFailed:
         limit = 2 * load.max_seconds + LEVEL_GRACE
@@ -210,8 +211,15 @@ class Measuring:
             executable=launching.vllm_of(self.file, settings.ENGINE_EXECUTABLES),
         )
 
+    def _generator_failure(self, level: Level, exit_code: int, log: Path) -> ExperimentFailed:
+        """Of vLLM's one also what a tokenizer's download says."""
+        why = explain(exit_code, tail(log, CAUSE_WITHIN))
+        message = f"{level.label}: the load generator failed: {why.message}"
+        return ExperimentFailed(FailureKind.BENCHMARK_ERRORS, message, why.lines, why.may_pass)
+
     def _engine_failure(self, engine: Process) -> ExperimentFailed:
-        why = ENGINES[self.file.base_runtime].explain(engine.poll(), tail(self.engine_log))
+        log = tail(self.engine_log, CAUSE_WITHIN)
+        why = ENGINES[self.file.base_runtime].explain(engine.poll(), log)
         return ExperimentFailed(why.kind, why.message, why.lines, why.may_pass)
 
     # ── a job: the command itself is the measurement ────────────────────────────────────────

@@ -25,6 +25,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--slots", type=int, default=1000, help="requests served at once, others wait")
     add("--error-rate", type=float, default=0.0, help="share of requests answered with 500")
     add("--hang-after", type=int, help="completions answered before it never answers again")
+    add("--mute", action="store_true", help="accept, and never answer, not even /health")
     add("--break-streams", action="store_true", help="end each stream after two tokens, cut off")
     add("--tokens-per-word", type=float, default=1.0, help="of a prompt, besides one to begin")
     add("--no-usage", action="store_true", help="streams never say their usage")
@@ -46,6 +47,8 @@ class Server:
         self.most_in_flight = 0
 
     async def health(self, request: web.Request) -> web.Response:
+        if self.arguments.mute:
+            await asyncio.Event().wait()
         return web.json_response({"most_in_flight": self.most_in_flight})
 
     async def models(self, request: web.Request) -> web.Response:

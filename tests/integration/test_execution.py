@@ -1,0 +1,305 @@
+"""One attempt, run in this process on what misbehaves: real programs, a real pool, a real disk."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.db import OperationalError
+
+from experiments import dispatch, execution, measuring
+from experiments.execution import Attempt
+from experiments.models import Experiment, TuningTask
+from experiments.pool import gpu_pool
+from experiments.processes import LOG_CAP
+from experiments.states import FailureKind, Status, TaskStatus
+from experiments.taskfile import from_dict
+from gpupool import open_inventory
+from tests.integration.redis_server import RedisServer, running_redis
+
+PROGRAMS = Path(__file__).parents[1] / "programs"
+SERVER = [sys.executable, str(PROGRAMS / "fake_openai_server.py"), "--port", "{port}"]
+SERVE = f"exec {sys.executable} {PROGRAMS / 'fake_openai_server.py'} --port $PORT"
+
+Make = Callable[..., Experiment]
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def placed(
+    transactional_db: None, redis_server: RedisServer, settings: LazySettings, tmp_path: Path
+) -> Iterator[Make]:
+    """Makes an experiment on an engine, with a lease, that waits for its worker."""
+    settings.REDIS_URL, settings.LOG_DIR = redis_server.url, tmp_path / "logs"
+    settings.GPUPOOL_LEASE_TTL = 6
+    gpu_pool.cache_clear()
+    gpu_pool().redis.flushall()
+    gpu_pool().initialise()
+    gpu_pool().publish("testnode", open_inventory("simulated:4", "testnode").gpus(), 64_000)
+
+    def make(command: list[str], benchmark: Any = None, **optimization: Any) -> Experiment:
+        file = {
+            "task_name": "task",
+            "base_runtime": "custom",
+            "model": {"id_or_path": "fake"},
+            "command": command,
+            "parameters": {"env.X": [1]},
+            "optimization": {"objective": "maximize_throughput", **optimization},
+            "benchmark": {
+                "num_concurrency": [1, 2],
+                "traffic_scenarios": ["D(10,5)"],
+                "max_requests_per_iteration": 10,
+                "max_time_per_iteration": 0.05,
+                **(benchmark or {}),
+            },
+        }
+        task = TuningTask(status=TaskStatus.RUNNING)
+        task.describe(from_dict(file))
+        task.save()
+        experiment = Experiment.objects.create(task=task, number=1, parameters={"env.X": 1})
+        assert dispatch.request(experiment)
+        return experiment
+
+    yield make
+    gpu_pool.cache_clear()
+
+
+def run(experiment: Experiment) -> Experiment:
+    """One attempt, to its end; its lease is given back, and nothing of it is left."""
+    done = execution.run(experiment.pk, experiment.lease_id)
+    assert gpu_pool().leases() == []
+    written = Experiment.objects.get(pk=experiment.pk)
+    assert (written.status, written.error_message) == (done.status, done.error_message)
+    return written
+
+
+def last_reason(experiment: Experiment) -> str:
+    return list(experiment.moves.all())[-1].reason
+
+
+def shell(script: str) -> list[str]:
+    return ["sh", "-c", script.replace("{", "{{").replace("}", "}}")]
+
+
+# ── engines that misbehave ──────────────────────────────────────────────────────────────────
+
+
+def test_each_load_level_says_how_long_it_took(placed: Make) -> None:
+    done = run(placed(SERVER))
+    assert done.status == Status.SUCCESS
+    assert all(0 < level["seconds"] < 10 for level in done.levels) and len(done.levels) == 2
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        (["sleep", "600"], []),  # Never listens, never says a word
+        ([*SERVER, "--mute"], ["listening"]),  # Accepts, and never answers
+    ],
+)
+def test_an_engine_that_is_never_healthy_ends_at_its_start_limit(
+    placed: Make, engine: list[str], said: list[str]
+) -> None:
+    failed = run(placed(engine, timeout_start=2))
+    assert failed.error_kind == FailureKind.START_TIMEOUT
+    assert failed.error_message == "not healthy after 2 s (timeout_start)"
+    assert (failed.error_where, failed.reached, failed.error_may_pass) == ("start", 0.0, False)
+    assert [line.split()[0] for line in failed.error_lines.splitlines()] == said
+
+
+def test_without_a_start_limit_the_whole_experiments_limit_names_its_field(placed: Make) -> None:
+    failed = run(placed(["sleep", "600"], timeout_per_iteration=1))
+    assert failed.error_kind == FailureKind.START_TIMEOUT
+    assert failed.error_message == "not healthy after 1 s (timeout_per_iteration)"
+
+
+def test_an_engine_that_hangs_under_load_is_found_at_its_level(placed: Make) -> None:
+    failed = run(placed([*SERVER, "--hang-after", "20"]))
+    assert failed.error_kind == FailureKind.BENCHMARK_ERRORS
+    assert failed.error_where == "level 2 of 2: D(10,5) · concurrency 2"
+    assert failed.reached == pytest.approx(2 / 3)
+
+
+def test_an_engine_that_forks_away_has_ended(placed: Make) -> None:
+    failed = run(placed(shell(f"echo going away; ({SERVE}) & exit 0")))
+    assert failed.error_kind == FailureKind.ENGINE_CRASHED
+    assert failed.error_message == "ended with exit code 0: going away"
+
+
+def test_an_engine_that_ignores_sigterm_is_gone_within_seconds(placed: Make) -> None:
+    stubborn = [sys.executable, str(PROGRAMS / "stubborn_server.py"), "{port}", "2"]
+    began = time.monotonic()
+    failed = run(placed(stubborn, timeout_start=1))
+    assert failed.error_kind == FailureKind.START_TIMEOUT
+    assert time.monotonic() - began < 1 + measuring.STOP_GRACE + 10
+
+
+def test_a_log_that_is_flooded_has_a_cap_and_the_cause_is_found(placed: Make) -> None:
+    flood = "head -c 45000000 /dev/zero | tr '\\0' '\\n'"
+    noise = "yes INFO 11-23 22:29:57 [a.py:1] noise | head -c 300000"
+    script = f"{flood}; sleep 1; {flood}; echo 'ValueError: no layer 7'; {noise}; exit 3"
+    failed = run(placed(shell(script)))
+    assert failed.error_message == "ValueError: no layer 7"
+    [log, before] = sorted(failed.folder.parent.glob("1-1/engine.log*"))
+    assert log.stat().st_size <= LOG_CAP and before.stat().st_size <= LOG_CAP
+
+
+# ── load generators that misbehave ──────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def bench(settings: LazySettings, tmp_path: Path) -> Callable[[str], dict[str, Any]]:
+    """Makes the program that `vllm bench serve` is here; what the task file says of it."""
+
+    def make(script: str) -> dict[str, Any]:
+        program = tmp_path / "vllm"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        settings.ENGINE_EXECUTABLES = {"vllm": str(program)}
+        return {"generator": "vllm_bench", "num_concurrency": [1]}
+
+    return make
+
+
+def test_a_load_generator_that_hangs_is_ended(
+    placed: Make, bench: Callable[[str], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "LEVEL_GRACE", 1.0)
+    slow = bench("trap '' TERM; sleep 600")
+    failed = run(placed(SERVER, {**slow, "max_time_per_iteration": 0.01}))
+    assert failed.error_kind == FailureKind.TIMEOUT
+    assert "not measured after 2.2 s, twice its max_time_per_iteration" in failed.error_message
+    assert failed.error_where == "level 1 of 1: D(10,5) · concurrency 1"
+
+
+def test_a_load_generator_that_fails_shows_its_own_lines(
+    placed: Make, bench: Callable[[str], dict[str, Any]]
+) -> None:
+    broken = bench("echo loading; echo 'ValueError: no tokenizer'; exit 1")
+    failed = run(placed(SERVER, broken))
+    assert failed.error_kind == FailureKind.BENCHMARK_ERRORS and not failed.error_may_pass
+    assert failed.error_message.endswith("the load generator failed: ValueError: no tokenizer")
+    assert failed.error_lines.splitlines() == ["loading", "ValueError: no tokenizer"]
+
+
+# ── what may pass ───────────────────────────────────────────────────────────────────────────
+
+
+def test_what_may_pass_waits_a_little_and_asks_for_gpus_again(
+    placed: Make, bench: Callable[[str], dict[str, Any]]
+) -> None:
+    hub = bench("echo 'HfHubHTTPError: 503 Server Error: Service Unavailable'; exit 1")
+    again = run(placed(SERVER, hub))
+    assert (again.status, again.attempt) == (Status.PENDING, 2)
+    reason = last_reason(again)
+    assert reason.startswith("benchmark_errors: D(10,5)")
+    assert reason.endswith(
+        "503 Server Error: Service Unavailable; it may pass, tried again after 5 s"
+    )
+    assert dispatch.waiting() == []
+    Experiment.objects.update(queued_at=again.queued_at - execution.RETRY_AFTER)
+    assert dispatch.waiting() == [again]
+
+
+@pytest.mark.parametrize(("attempt", "seconds"), [(1, 5), (2, 20)])
+def test_the_pause_grows(placed: Make, attempt: int, seconds: int) -> None:
+    taken = placed(shell("echo 'OSError: [Errno 98] Address already in use'; exit 1"))
+    Experiment.objects.update(attempt=attempt)
+    again = run(taken)
+    assert (again.status, again.attempt) == (Status.PENDING, attempt + 1)
+    assert last_reason(again).endswith(f"after {seconds} s")
+
+
+def test_at_the_last_attempt_it_fails_and_is_worth_a_retry(placed: Make) -> None:
+    taken = placed(shell("echo 'OSError: [Errno 98] Address already in use'; exit 1"))
+    Experiment.objects.update(attempt=3)
+    failed = run(taken)
+    assert (failed.status, failed.error_kind) == (Status.FAILED, FailureKind.ENGINE_CRASHED)
+    assert failed.error_may_pass
+    assert failed.error_message.startswith("another program has its port")
+
+
+def test_a_disk_that_fills_up_meanwhile_is_to_blame(placed: Make, settings: LazySettings) -> None:
+    logs = settings.LOG_DIR
+    logs.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=110m", "tmpfs", str(logs)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        again = run(placed(shell(f"cat /dev/zero > {logs}/other; exit 1")))
+    finally:
+        subprocess.run(["umount", "--lazy", str(logs)], check=True)
+    assert (again.status, again.attempt) == (Status.PENDING, 2)
+    assert "no logs can be written (No space left on device)" in last_reason(again)
+
+
+# ── a database that goes away ───────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def attempt(placed: Make) -> Iterator[Attempt]:
+    """One that has been claimed, with its lease kept alive."""
+    experiment = placed(SERVER)
+    lease = gpu_pool().find(experiment.lease_id)
+    assert lease is not None
+    attempt = Attempt(experiment, lease)
+    attempt.claim()
+    attempt.deadline = 0.0
+    with gpu_pool().keep_alive(lease) as attempt.keep_alive:
+        yield attempt
+
+
+def test_a_move_is_tried_until_the_database_answers_and_its_time_does_not_count(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "DATABASE_RETRY", 0.1)
+    refusals = iter([OperationalError("database is locked")] * 3)
+
+    def begin() -> None:
+        for refusal in refusals:
+            raise refusal
+        attempt.experiment.begin_benchmark()
+
+    attempt.move(begin)
+    assert Experiment.objects.get().status == Status.BENCHMARKING
+    assert 0.3 <= attempt.deadline < 5
+
+
+def test_a_move_that_was_made_before_the_connection_broke_is_not_made_twice(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "DATABASE_RETRY", 0.1)
+    made = []
+
+    def begin() -> None:
+        made.append(Experiment.objects.select_related("task").get().begin_benchmark())
+        raise OperationalError("the connection is lost")
+
+    attempt.move(begin)
+    assert len(made) == 1
+    assert attempt.experiment.status == Status.BENCHMARKING
+    attempt.move(attempt.experiment.succeed, objective_score=7.0)
+    assert Experiment.objects.get().objective_score == 7.0
+
+
+def test_who_has_lost_the_lease_meanwhile_writes_nothing(attempt: Attempt) -> None:
+    gpu_pool().release(attempt.lease.id)
+    give_up = time.monotonic() + 10
+    while not attempt.keep_alive.lost:
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+
+    def begin() -> None:
+        raise OperationalError("database is locked")
+
+    with pytest.raises(OperationalError):
+        attempt.move(begin)
