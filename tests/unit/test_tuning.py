@@ -85,15 +85,17 @@ def test_the_winner_does_not_depend_on_who_ends_first(
     assert best is not None and best.number == 3  # The infeasible 99 does not win
 
 
-def test_a_failure_teaches_how_far_it_came_unless_it_may_pass(make_experiment: Make) -> None:
-    failed = make_experiment(
-        status=Status.FAILED, error_kind=FailureKind.BENCHMARK_ERRORS, reached=0.75
-    )
-    assert (tuning.trial(failed).feasible, tuning.trial(failed).reached) == (False, 0.75)
-    failed.error_may_pass = True
-    assert (tuning.trial(failed).feasible, tuning.trial(failed).score) == (None, None)
-    lost = make_experiment(failed.task, status=Status.FAILED, error_kind=FailureKind.LOST)
-    assert tuning.trial(lost).feasible is None
+def test_a_failure_teaches_how_far_it_came_unless_it_may_pass(
+    make_task: MakeTask, make_experiment: Make
+) -> None:
+    task = make_task()
+    late = {"status": Status.FAILED, "error_kind": FailureKind.BENCHMARK_ERRORS, "reached": 0.75}
+    make_experiment(task, **late)
+    make_experiment(task, **late, error_may_pass=True)
+    make_experiment(task, status=Status.FAILED, error_kind=FailureKind.LOST)
+    trials = [tuning.trial(past) for past in tuning.history(task)]
+    assert [trial.feasible for trial in trials] == [False, None, None]
+    assert trials[0].reached == 0.75 and trials[0].score is None
 
 
 def test_the_older_one_of_equals_wins(make_task: MakeTask, make_experiment: Make) -> None:
