@@ -23,7 +23,7 @@ __all__ = ["AuditEntry", "Experiment", "Move", "TuningTask"]
 PENDING, PAUSED = frozenset({TaskStatus.PENDING}), frozenset({TaskStatus.PAUSED})
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)  # Of the tasks that run now; more would only be kept in memory
 def task_file(specification: str) -> TaskFile:
     """A stored task file. Every step of a task wants it, and it changes as good as never."""
     return from_dict(json.loads(specification))

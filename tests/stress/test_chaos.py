@@ -148,11 +148,13 @@ def strike_until_done(chaos: Chaos, diary: Path, name: str, strikes: bool) -> No
     """Kill something every two seconds; returns when the task has ended and all is back."""
     next_strike = time.monotonic() + STRIKE_EVERY
     give_up = time.monotonic() + 60 + 12 * EXPERIMENTS * SECONDS / PARALLEL
-    while not is_done(chaos.product, diary, name):
+    while (seen := begun(diary)) < EXPERIMENTS or not has_ended(chaos.product, name):
         assert time.monotonic() < give_up, f"{name} does not end"
         assert chaos.product.up is not None and chaos.product.up.poll() is None, "it gave up"
         if strikes and time.monotonic() >= next_strike:
             chaos.strike()
+            away = ", ".join(fault.kind for fault in chaos.missing())
+            print(f"{seen} begun; now away: {away}", file=sys.stderr, flush=True)
             next_strike = max(next_strike + STRIKE_EVERY, time.monotonic() + STRIKE_EVERY / 2)
         chaos.look()
         time.sleep(LOOK_EVERY)
@@ -164,10 +166,13 @@ def strike_until_done(chaos: Chaos, diary: Path, name: str, strikes: bool) -> No
     until(all_back, 60, lambda: str([fault.kind for fault in chaos.missing()]))
 
 
-def is_done(product: Product, diary: Path, name: str) -> bool:
-    """Whether the task has ended. To ask costs a second of CPU, so the diary is read first."""
-    if not diary.exists() or len({run.number for run in Diary.read(diary).runs}) < EXPERIMENTS:
-        return False
+def begun(diary: Path) -> int:
+    """How many experiments have begun at least once."""
+    return len({run.number for run in Diary.read(diary).runs}) if diary.exists() else 0
+
+
+def has_ended(product: Product, name: str) -> bool:
+    """Whether the task has ended; to ask costs a second of CPU."""
     shown = product.manage("show", name, "--json", check=False)
     return shown.returncode == 0 and json.loads(shown.stdout)["status"] != "RUNNING"
 
