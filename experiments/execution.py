@@ -156,11 +156,19 @@ class Attempt:
         except OSError as error:  # Of a disk, or of a system at its limits: not the configuration
             self.fail(ExperimentFailed(FailureKind.ENGINE_CRASHED, str(error), may_pass=True))
         except BaseException as error:  # A polite shutdown too: it is tried again elsewhere
-            polite = not isinstance(error, Exception)
-            experiment.requeue(
-                f"its worker stopped ({type(error).__name__} {error})", charged=not polite
-            )
+            self.hand_back(error)
             raise
+
+    def hand_back(self, error: BaseException) -> None:
+        """Let it wait again, once: who is asked to stop does not wait for a database."""
+        polite = not isinstance(error, Exception)
+        why = f"its worker stopped ({type(error).__name__} {error})"
+        try:
+            self.experiment.requeue(why, charged=not polite)
+        except MovedElsewhere as moved:
+            log.warning("%s", moved)
+        except OUTAGES as away:
+            log.warning("%s is found when its lease has ended: %s", self.experiment, away)
 
     def fail(self, failure: ExperimentFailed) -> None:
         """The end of this attempt; what may be over the next time is tried again."""

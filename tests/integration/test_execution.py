@@ -1,5 +1,6 @@
 """One attempt, run in this process on what misbehaves: real programs, a real pool, a real disk."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -181,6 +182,16 @@ def test_a_load_generator_that_hangs_is_ended(
     assert failed.error_where == "level 1 of 1: D(10,5) · concurrency 1"
 
 
+def test_a_load_generator_that_floods_its_log_has_the_same_cap(
+    placed: Make, bench: Callable[[str], dict[str, Any]]
+) -> None:
+    flood = bench("head -c 45000000 /dev/zero | tr '\\0' '\\n'; echo the last words; exit 1")
+    failed = run(placed(SERVER, flood))
+    assert failed.error_message.endswith("ended with exit code 1: the last words")
+    logs = {log.name: log.stat().st_size for log in failed.folder.parent.glob("1-1/level-1.log*")}
+    assert logs.keys() == {"level-1.log", "level-1.log.1"} and max(logs.values()) <= LOG_CAP
+
+
 def test_a_load_generator_that_fails_shows_its_own_lines(
     placed: Make, bench: Callable[[str], dict[str, Any]]
 ) -> None:
@@ -303,3 +314,27 @@ def test_who_has_lost_the_lease_meanwhile_writes_nothing(attempt: Attempt) -> No
 
     with pytest.raises(OperationalError):
         attempt.move(begin)
+
+
+@pytest.fixture
+def stopped_politely() -> Iterator[None]:
+    """As Celery does it in a worker process, a second from now; the row was just moved."""
+
+    def stop(*_: object) -> None:
+        Experiment.objects.get().requeue("its lease ended while it was DEPLOYING")
+        raise SystemExit(0)
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 1.0)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_who_is_asked_to_stop_does_so_whoever_has_moved_its_row(
+    placed: Make, stopped_politely: None
+) -> None:
+    with pytest.raises(SystemExit):
+        run(placed(["sleep", "600"]))
+    assert Experiment.objects.get().status == Status.PENDING
+    assert gpu_pool().leases() == []
