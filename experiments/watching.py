@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -32,8 +33,14 @@ def watch(
         bar = bars.add_task(task.name)
         say = partial(bars.console.print, highlight=False, markup=False, soft_wrap=True)
         while True:
-            task.refresh_from_db()
-            experiments = list(task.experiments.order_by("finished_at"))
+            try:
+                task.refresh_from_db()
+                experiments = list(task.experiments.order_by("finished_at"))
+            except (OperationalError, InterfaceError):  # Whoever runs the experiments waits, too
+                bars.update(bar, description=f"{task.name}: the database does not answer")
+                connection.close()  # The next look connects anew
+                time.sleep(LOOK_EVERY)
+                continue
             ended = [experiment for experiment in experiments if experiment.has_ended]
             for experiment in ended:
                 if (end := (experiment.pk, experiment.attempt)) not in said:
