@@ -1,6 +1,7 @@
 """What a dead worker, a lost message or an ended lease left undone, made good."""
 
 import logging
+from contextlib import suppress
 from datetime import timedelta
 
 from django.db import DataError
@@ -73,7 +74,8 @@ def advance_all() -> None:
             tuning.advance(task.pk)
         except (BadInput, DataError, OverflowError) as error:
             log.exception("Task %s cannot go on", task)
-            task.give_up(f"it cannot go on: {error}")
+            with suppress(MovedElsewhere):  # A person has paused or cancelled it
+                task.give_up(f"it cannot go on: {error}")
         except Exception:  # Whatever a strategy raises must not stop the other tasks
             log.exception("Task %s could not be advanced", task)
 

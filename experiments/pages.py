@@ -24,7 +24,7 @@ from experiments.figures import (
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import parse_objective
 from experiments.sections import Optimization
-from experiments.states import ON_A_WORKER, Status, TaskStatus
+from experiments.states import LEASED, ON_A_WORKER, Status, TaskStatus
 
 FRAGMENTS = ("head", "numbers", "winner", "rows")  # The parts of the page that change
 SHOWN = 100  # rows; of a longer task the newest
@@ -81,7 +81,8 @@ def live(task: TuningTask) -> dict[str, Any]:
         "is_pending": task.status == TaskStatus.PENDING,
         "failed": failed,
         "retry_failed": f"Retry {failed} failed",
-        "is_moving": task.status == TaskStatus.RUNNING or any(not e.has_ended for e in experiments),
+        "is_moving": task.status == TaskStatus.RUNNING
+        or any(e.status in LEASED for e in experiments),
         "numbers": numbers(task, experiments, best, baseline, now),
         "columns": columns,
         "rows": rows[: -SHOWN - 1 : -1],
@@ -143,6 +144,8 @@ def how_long(task: TuningTask, experiments: Sequence[Experiment], now: datetime)
     """When it will have ended; while that is not known, since when it goes on."""
     if task.started_at is None:
         return "not started"
+    if task.status == TaskStatus.PAUSED:
+        return "paused: nothing new starts"
     end = progress.expected_end(task, experiments, now)
     return f"since {task.started_at:%d %b %H:%M} UTC" if end is None else remaining(end, now)
 
@@ -204,7 +207,7 @@ def row(
         "parameters": [(name, plain(value)) for name, value in experiment.parameters.items()],
         "score": "" if score is None else number(score * factor),
         "change": change(task, experiment, baseline) if succeeded else "",
-        "metrics": [column.text(experiment.metrics) for column in columns],
+        "metrics": [(column.title, column.text(experiment.metrics)) for column in columns],
         "duration": elapsed(experiment.started_at, experiment.finished_at, now),
         "phases": phases(experiment, now),
         "gpus": [(uuid, uuid[-8:]) for uuid in experiment.gpu_uuids],
