@@ -387,3 +387,29 @@ def test_no_page_may_run_or_load_what_is_not_ours(admin_client: Client) -> None:
     answer = admin_client.get(reverse("admin:index"))
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy and "http" not in policy
+
+
+def test_a_failed_experiment_says_where_why_and_whether_a_retry_is_worth_it(
+    admin_client: Client, make_experiment: MakeExperiment
+) -> None:
+    failed = make_experiment(
+        status=Status.FAILED,
+        error_kind="benchmark_errors",
+        error_message="no request completed",
+        error_lines="<b>loading\nConnectError: the hub is away",
+        error_where="level 2 of 4: D(100,100) · concurrency 4",
+        error_may_pass=True,
+    )
+    page = admin_client.get(url("experiment_change", failed.pk)).content.decode()
+    for said in ("level 2 of 4: D(100,100)", "&lt;b&gt;loading", "ConnectError: the hub is away"):
+        assert said in page
+    assert "Worth a retry" in page and "<b>loading" not in page
+
+
+def test_an_experiment_that_has_not_failed_shows_no_failure(
+    admin_client: Client, make_experiment: MakeExperiment
+) -> None:
+    works = make_experiment(status=Status.SUCCESS)
+    assert (
+        "Worth a retry" not in admin_client.get(url("experiment_change", works.pk)).content.decode()
+    )
