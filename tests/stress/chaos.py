@@ -62,8 +62,7 @@ class Chaos:
         if self.redis is None:
             self.kinds["Redis"] = lambda: self.service("redis-server", also=self.redis_grants)
         else:
-            self.kinds["Redis, with its file"] = lambda: self.restart_redis(is_forgotten=False)
-            self.kinds["Redis, without its file"] = lambda: self.restart_redis(is_forgotten=True)
+            self.kinds["Redis"] = self.restart_redis
         if self.postgres is not None:
             self.kinds["PostgreSQL"] = self.restart_postgres
 
@@ -73,7 +72,7 @@ class Chaos:
             with suppress(psutil.NoSuchProcess):  # It ended by itself just now
                 fault = self.kinds[kind]()
                 if fault is not None:
-                    fault.kind = kind
+                    fault.kind = fault.kind or kind
                     self.faults.append(fault)
                     return
 
@@ -197,15 +196,17 @@ class Chaos:
 
         return Fault("", time.monotonic(), is_back)
 
-    def restart_redis(self, is_forgotten: bool) -> Fault:
+    def restart_redis(self) -> Fault:
+        """With or without its file; after either, nobody is granted anything for a while."""
         assert self.redis is not None
-        at = time.monotonic()
+        at, is_forgotten = time.monotonic(), self.chance.random() < 0.5
         self.redis.kill()
         if is_forgotten:
             self.redis.forget()
         time.sleep(SHORT_OUTAGE)
         self.redis.start()
-        return Fault("", at, self.redis_grants)
+        how = "without" if is_forgotten else "with"
+        return Fault(f"Redis, {how} its file", at, self.redis_grants)
 
     def redis_grants(self) -> bool:
         """It answers, and the pool on it waits for nobody to say what he holds."""
