@@ -7,6 +7,7 @@ again is another process; and only on the machine where it was seen.
 import os
 import signal
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -24,8 +25,12 @@ KEEPS_THE_ENVIRONMENT = {"SPT_NOENV": "1"}
 @cache
 def machine() -> str:
     """This boot of this kernel, and this space of pids (a container has its own)."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return sha256(f"{boot} {os.readlink('/proc/self/ns/pid')}".encode()).hexdigest()[:8]
+    here = ""
+    with suppress(OSError):  # A sandbox may not tell: then a restarted container is the same
+        here += Path("/proc/sys/kernel/random/boot_id").read_text()
+    with suppress(OSError):
+        here += os.readlink("/proc/self/ns/pid")
+    return sha256(here.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
