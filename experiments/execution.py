@@ -103,6 +103,7 @@ class Attempt:
     def __init__(self, experiment: Experiment, lease: Lease) -> None:
         self.experiment = experiment
         self.lease = lease
+        self.database_answers = True
         self.measuring = Measuring(
             experiment,
             lease,
@@ -283,8 +284,13 @@ class Attempt:
             raise ExperimentFailed(kind, f"{doing} after {self.limit:g} s (timeout_per_iteration)")
         try:
             mine = Experiment.objects.filter(pk=self.experiment.pk)
-            if mine.filter(cancel_requested=True).exists():
-                raise CancelRequested
+            is_cancelled = mine.filter(cancel_requested=True).exists()
         except OUTAGES as error:
-            log.warning("The database does not answer: %s", error)
+            if self.database_answers:  # Said once, and not several times a second
+                log.warning("%s goes on without the database: %s", self.experiment, error)
+            self.database_answers = False
             connection.close()  # The next look connects anew
+            return
+        self.database_answers = True
+        if is_cancelled:
+            raise CancelRequested
