@@ -90,7 +90,10 @@ def heal() -> None:
 def announce(task_id: int) -> bool:
     """Have a task looked at now; whether that could be said. If not, `heal` finds it."""
     try:
-        advance_task.delay(task_id)
+        with current_app.producer_or_acquire() as producer:
+            # A person waits: no second thoughts about a broker that is away
+            producer.connection.ensure_connection(max_retries=1, interval_start=0)
+            advance_task.apply_async((task_id,), producer=producer)
     except Exception as error:  # Whatever the broker raises, the row is already committed
         log.info("Task %s is found by itself, it could not be announced: %s", task_id, error)
         return False
