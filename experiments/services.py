@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,7 @@ class Service:
     name: str
     argv: Sequence[str]
     grace: float = 10.0  # seconds that it may take to end politely
+    variables: Mapping[str, str] = field(default_factory=dict)  # Of its environment, besides ours
     process: Process | None = None
     started: float = 0.0
     quick_deaths: int = field(default=0)  # By an exit code of its own, one after the other
@@ -41,7 +42,7 @@ class Service:
 
     def start(self) -> None:
         # SIGTERM must end a Celery worker now, experiments handed back, not when they are done.
-        environment = {**settings.ENVIRONMENT, "REMAP_SIGTERM": "SIGQUIT"}
+        environment = {**settings.ENVIRONMENT, "REMAP_SIGTERM": "SIGQUIT", **self.variables}
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.process = Process.start(
             list(self.argv), log=self.log, env=environment, cwd=settings.BASE_DIR

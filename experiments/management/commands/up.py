@@ -90,7 +90,9 @@ class Command(ShellCommand):
         celery = [settings.PYTHON, "-m", "celery", "-A", "autotuner_site"]
         self.start("control", celery_worker("control", "control", 2))
         self.start("scheduler", [*celery, "beat", "--loglevel", "WARNING", "--pidfile="])
-        self.start("web", web_server(host, port))
+        # Pages are made by many threads, one at a time: with a heap for each, freed memory of one
+        # is of no use to the next, and the server grows by a tenth and shrinks again.
+        self.start("web", web_server(host, port), MALLOC_ARENA_MAX="1")
         drain = [] if self.drain is None else ["--drain", *filter(None, [self.drain])]
         self.start("worker", [*manage, "worker", *drain], grace=20.0)
         login = first_login()
@@ -99,8 +101,8 @@ class Command(ShellCommand):
         self.stdout.write(f"Autotuner       http://{host}:{port}/")
         self.stdout.write(f"login           {login}")
 
-    def start(self, name: str, argv: list[str], grace: float = 10.0) -> None:
-        service = Service(name, argv, grace)
+    def start(self, name: str, argv: list[str], grace: float = 10.0, **variables: str) -> None:
+        service = Service(name, argv, grace, variables)
         self.services.append(service)
         service.start()
 
