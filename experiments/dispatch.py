@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Iterable
 from contextlib import suppress
+from statistics import mean
 
 from django.db import transaction
-from django.db.models import Avg, F, Q
+from django.db.models import Q
 from django.utils import timezone
 
 from experiments.errors import IllegalMove, MovedElsewhere
@@ -13,6 +14,7 @@ from experiments.pool import gpu_pool
 from experiments.states import ENDED, Status, TaskStatus
 from gpupool import Lease
 
+LAST = 50  # Experiments that say how long the next one will take
 HOLDERS = "experiment:*"  # The pool's pattern for all of them
 
 
@@ -23,6 +25,7 @@ def waiting() -> list[Experiment]:
     return list(
         Experiment.objects.filter(is_due, status=Status.PENDING, task__status=TaskStatus.RUNNING)
         .select_related("task")
+        .defer("task__specification")  # The longest column, and not needed here
         .order_by("-task__priority", "created_at", "id")
     )
 
@@ -39,12 +42,18 @@ def fill() -> list[Experiment]:
 
 
 def usual_duration(tasks: Collection[int]) -> dict[int, float]:
-    """How many seconds an experiment of each task takes, if any has ended."""
-    ended = Experiment.objects.filter(
-        task__in=tasks, started_at__isnull=False, finished_at__isnull=False
-    ).values("task")
-    means = ended.annotate(mean=Avg(F("finished_at") - F("started_at"))).order_by()
-    return {row["task"]: row["mean"].total_seconds() for row in means}
+    """How many seconds an experiment of each task took, if any has ended: the last ones' mean."""
+    usual = {}
+    for task in tasks:
+        ended = Experiment.objects.filter(
+            task=task, started_at__isnull=False, finished_at__isnull=False
+        )
+        # Not all of them: who waits for GPUs must not wait longer because the task is long
+        last = ended.order_by("-number").values_list("started_at", "finished_at")[:LAST]
+        seconds = [(end - start).total_seconds() for start, end in last if start and end]
+        if seconds:
+            usual[task] = mean(seconds)
+    return usual
 
 
 def request(experiment: Experiment, expected: float = 0.0) -> bool:

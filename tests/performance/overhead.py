@@ -203,10 +203,13 @@ def advance() -> dict[str, float]:
     add_ended(many, HISTORY)
     beside = advance_ms(few)
     own = advance_ms(many)
+    # What `fill_gpus`, which follows, asks the database
+    fill = 1000 * min(seconds(usual_and_waiting) for _ in range(15))
     return {
         "alone_ms": round(alone, 2),
         "beside_10000_others_ms": round(beside, 2),
         "with_10000_of_its_own_ms": round(own, 2),
+        "fill_queries_with_10000_ms": round(fill, 2),
         "slower_by_others_ms": round(beside - alone, 2),
         "slower_by_its_own_ms": round(own - alone, 2),
     }
@@ -266,6 +269,12 @@ def advance_ms(row: Any, times: int = 15) -> float:
         took.append(seconds(lambda: tuning.advance(row.pk)))
         assert row.experiments.filter(status="PENDING").count() == PARALLEL
     return 1000 * min(took)  # The one that others on this machine disturbed least
+
+
+def usual_and_waiting() -> None:
+    from experiments import dispatch
+
+    dispatch.usual_duration({experiment.task_id for experiment in dispatch.waiting()})
 
 
 def seconds(call: Callable[[], Any]) -> float:
