@@ -258,7 +258,7 @@ def add_ended(row: Any, count: int) -> None:
     )
 
 
-def advance_ms(row: Any, times: int = 15) -> float:
+def advance_ms(row: Any, times: int = 40) -> float:
     """What `advance` takes to add the one experiment that is missing, in milliseconds."""
     from experiments import tuning
 
