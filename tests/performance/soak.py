@@ -3,8 +3,8 @@
 
     python tests/performance/soak.py [--minutes 30] [--warm-up 5]
 
-One task after the other, of jobs and of an engine under the load generator, with a live page open
-and others asked for. Between two tasks, when nothing runs, the memory (PSS: what processes share
+Two tasks at a time, of jobs and of an engine under the load generator, with a live page open and
+others asked for. After each two, when nothing runs, the memory (PSS: what processes share
 is divided among them; and USS: what each has alone) and the open files of each part are looked at.
 Exit code 1: after the warm-up some part has grown by more than 5 %, in memory or in files.
 """
@@ -20,6 +20,7 @@ import urllib.parse
 import urllib.request
 from collections import defaultdict
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import psutil
 import websockets.sync.client
 
-from tests.integration.product import PROGRAMS, Product, job, running_product
+from tests.integration.product import PROGRAMS, Product, job, running_product, until
 from tests.performance.overhead import SCRIPT, part_of
 
 GROWTH = 1.05
@@ -67,9 +68,11 @@ def run(product: Product, seconds: float, warm_up: float) -> tuple[list[Sample],
     begin, samples, tasks = time.monotonic(), [], 0
     site = Site(product)
     while (lived := time.monotonic() - begin) < seconds or len(samples) < 2:
-        tasks += 1
-        make = (jobs, engines)[tasks % 2]
-        done = product.finished(make(f"soak-{tasks}"))
+        tasks += 2
+        # Both at once on four GPUs: some must wait for what others give back
+        product.tune(jobs(f"jobs-{tasks}"))
+        done = product.finished(engines(f"engines-{tasks}"))
+        until(partial(has_ended, product, f"jobs-{tasks}"), 300)
         assert done["status"] == "COMPLETED", done
         site.look_around(done["id"])
         if lived >= warm_up:
@@ -79,6 +82,12 @@ def run(product: Product, seconds: float, warm_up: float) -> tuple[list[Sample],
     site.close()
     assert site.frames > 0, "no live page was seen"
     return samples, tasks
+
+
+def has_ended(product: Product, name: str) -> bool:
+    status = product.json("show", name)["status"]
+    assert status in ("RUNNING", "COMPLETED")
+    return bool(status == "COMPLETED")
 
 
 def jobs(name: str) -> dict[str, Any]:
@@ -186,7 +195,7 @@ class Site:
         self.get(f"{tasks}{task}/change/")
         self.close()
         self.over = threading.Event()
-        self.watched = [threading.Thread(target=self.watch, args=(task + 1, self.over))]
+        self.watched = [threading.Thread(target=self.watch, args=(task + 2, self.over))]
         self.watched[0].start()
 
     def watch(self, task: int, over: threading.Event) -> None:
