@@ -31,7 +31,7 @@ EXPERIMENTS, SECONDS, PARALLEL = 200, 1.0, 8
 TTL = 6
 STRIKE_EVERY = 2.0  # seconds
 AWAY_AT_ONCE = 3  # Parts; on a machine that is busy the next strike waits until one is back
-FAULTS = 30  # for each database, at least; a task that is struck so often has about 40
+FAULTS = 50  # for each database; a task that is struck so often has about 40
 AT_MOST = 1.5  # × the makespan without faults, and the downtime
 SEED = int(os.environ.get("STRESS_SEED", "1"))
 
@@ -50,13 +50,13 @@ def chaos_run(database: str, faults: int, seed: int) -> dict[str, Any]:
     """Tasks of 200 experiments, until there were so many faults; and one before, without any."""
     print(f"STRESS_SEED={seed} on {database}", flush=True)
     with running_chaos(database, random.Random(seed)) as chaos:
-        reference = run_task(chaos, "reference", strikes=False)
+        reference = run_task(chaos, "reference", until_faults=0)
         makespan = allowed = 0.0
         wrong, rounds = list(reference["violations"]), 0
         statuses: Counter[str] = Counter()
         while len(chaos.faults) < faults:
             before, rounds = len(chaos.faults), rounds + 1
-            done = run_task(chaos, f"round-{rounds}", strikes=True)
+            done = run_task(chaos, f"round-{rounds}", until_faults=faults)
             downtime = time_away(chaos.faults[before:])
             makespan += done["makespan"]
             allowed += AT_MOST * reference["makespan"] + downtime
@@ -119,7 +119,7 @@ def running_chaos(database: str, chance: random.Random) -> Iterator[Chaos]:
         yield Chaos(product, PARALLEL, TTL, chance, **servers)
 
 
-def run_task(chaos: Chaos, name: str, strikes: bool) -> dict[str, Any]:
+def run_task(chaos: Chaos, name: str, until_faults: int) -> dict[str, Any]:
     """One task to its end, and what was wrong with it."""
     product = chaos.product
     folder = product.folder / name
@@ -127,7 +127,7 @@ def run_task(chaos: Chaos, name: str, strikes: bool) -> dict[str, Any]:
     values = list(range(1, EXPERIMENTS + 1))
     product.tune(job(name, script(folder, SECONDS), values, max_parallel_experiments=PARALLEL))
     try:
-        strike_until_done(chaos, folder / "diary", name, strikes)
+        strike_until_done(chaos, folder / "diary", name, until_faults)
         task = product.json("show", name)
         left = leftovers(product)
     except AssertionError:
@@ -145,15 +145,17 @@ def run_task(chaos: Chaos, name: str, strikes: bool) -> dict[str, Any]:
     }
 
 
-def strike_until_done(chaos: Chaos, diary: Path, name: str, strikes: bool) -> None:
-    """Kill something every two seconds; returns when the task has ended and all is back."""
+def strike_until_done(chaos: Chaos, diary: Path, name: str, until_faults: int) -> None:
+    """Kill something every two seconds, until there were so many faults; returns when the task
+    has ended and all is back."""
     next_strike = time.monotonic() + STRIKE_EVERY
     give_up = time.monotonic() + 60 + 20 * EXPERIMENTS * SECONDS / PARALLEL
     while (seen := begun(diary)) < EXPERIMENTS or not has_ended(chaos.product, name):
         assert time.monotonic() < give_up, f"{name} does not end"
         assert chaos.product.up is not None and chaos.product.up.poll() is None, "it gave up"
         chaos.look()
-        if strikes and time.monotonic() >= next_strike and len(chaos.missing()) < AWAY_AT_ONCE:
+        goes_on = len(chaos.faults) < until_faults and len(chaos.missing()) < AWAY_AT_ONCE
+        if goes_on and time.monotonic() >= next_strike:
             chaos.strike()
             away = ", ".join(fault.kind for fault in chaos.missing())
             print(f"{seen} begun; now away: {away}", file=sys.stderr, flush=True)
