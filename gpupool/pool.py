@@ -11,14 +11,14 @@ from threading import Event
 from typing import Any
 
 import redis
-from redis.exceptions import RedisClusterException
+from redis.exceptions import NoScriptError, RedisClusterException
 
 from gpupool.inventory import Gpu
 from gpupool.leases import HELD, TAKEN_AWAY, KeepAlive, Lease, granted
 from gpupool.notices import Notices
 from gpupool.offers import offer
 from gpupool.request import LeaseRequest
-from gpupool.scripts import KEYS, load
+from gpupool.scripts import KEYS, command, source
 from gpupool.snapshot import GpuState, NodeState, Snapshot, Waiting, parse
 
 WAITS_FOR = 60.0  # seconds for which a request that is not repeated keeps its place: state.lua
@@ -49,8 +49,8 @@ class GpuPool:
         self.prefix = prefix
         self.loses_nothing = loses_nothing
         self._keys = [f"{prefix}:{name}".encode() for name in KEYS]  # Once, and not at each call
-        self._first = [_ms(ttl), "" if loses_nothing else "1"]
-        self._scripts: dict[str, Any] = {}
+        self._first = (str(_ms(ttl)).encode(), b"" if loses_nothing else b"1")
+        self._commands: dict[str, tuple[Any, ...]] = {}
 
     # ── nodes ───────────────────────────────────────────────────────────────────────────────
 
@@ -288,11 +288,16 @@ class GpuPool:
         return [node.gpus for node in self.nodes() if node.state != "silent"]
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        script = self._scripts.get(name)
-        if script is None:
-            script = self._scripts[name] = load(self.redis, name)
+        """What the script answers; it is sent first to a Redis that does not know it."""
+        begin = self._commands.get(name)
+        if begin is None:
+            begin = self._commands[name] = (*command(source(name), self._keys), *self._first)
         try:
-            return script(keys=self._keys, args=[*self._first, *arguments])
+            try:
+                return self.redis.evalsha(*begin, *arguments)
+            except NoScriptError:
+                self.redis.script_load(source(name))
+                return self.redis.evalsha(*begin, *arguments)
         except RedisClusterException as error:  # Which is no RedisError
             raise redis.ConnectionError(str(error)) from error
 

@@ -3,47 +3,58 @@
 Every key begins with the prefix, which is a hash tag, so that all are in one slot of a cluster.
 Each script is told all of them, in this order:
 
-    pool        hash: epoch, run (of Redis), opens, clock, wall, token, requests: see state.lua
-    nodes       hash: node -> JSON of its GPUs and host memory, as last published, for people
-    heard       zset: node, scored by the millisecond it was last heard from
-    draining    hash: node -> why nothing more is granted there
-    offers      hash: node -> JSON of what it has to grant; not of a draining or silent node
-    free        hash: node of which something may be free -> what, or '': to be looked up
-    held        hash: GPU -> the id of its lease, the millisecond it may be free, its node
-    host        hash: node -> MiB of host memory that its leases have reserved
-    quarantine  hash: GPU -> JSON: node, why, until
-    leases      hash: lease id -> JSON of the lease, without its end
-    holders     hash: holder -> its lease's id
-    waiting     hash: holder -> JSON of its request
-    queue       zset: shape, order and holder of each request that may be granted
-    shapes      hash: shape -> how many of them are in the queue
-    reserved    hash: holder -> the node that its request has reserved
-    groups      hash: group -> its leases, its requests in the queue, its limit
-    members     zset: group, order and holder of each of its requests that waits
-    due         zset: what ends by itself, scored by the millisecond it does: a lease, a request
-                that is not repeated, a quarantine, a node's word that it is alive
-    sizes       hash: node -> what it has to grant in all: see `size_of` in order.lua
+    book    hash: everything that is looked up by its name, see below
+    free    hash: node of which something may be free -> what, or '': to be looked up
+    held    hash: GPU -> the id of its lease, the millisecond it may be free, its node
+    sizes   hash: node -> what it has to grant in all: see `size_of` in free.lua
+    shapes  hash: shape -> how many requests of it are in the queue
+    queue   zset: shape, order and holder of each request that may be granted;
+            "group <name>", order and holder of each request of a group that waits
+    due     zset: name in the book of what ends by itself, scored by the millisecond it does: a
+            lease, a request that is not repeated, a quarantine; a node's word that it is alive,
+            as `node`, and that it is there at all, as `listed`
+
+The book has, by name:
+
+    epoch, run (of Redis), opens, clock, wall, token, requests: see state.lua
+    node <name>, heard <name>   JSON of its GPUs and host memory, as last published, for people;
+                                the millisecond it was last heard from
+    draining <node>             why nothing more is granted there
+    offer <node>                JSON of what it has to grant; not of a draining or silent node
+    host <node>                 MiB of host memory that its leases have reserved
+    quarantine <GPU>            JSON: node, why, until
+    lease <id>                  JSON of the lease, without its end
+    holder <holder>             its lease's id
+    request <holder>            JSON of its request, while it waits
+    reserved <holder>           the node that its request has reserved
+    group <name>                its leases, its requests in the queue, its limit
+
+Few keys, for each costs a call time: a client must declare all that a script may touch.
 
 Notices are published, not kept: `granted:<holder>` with the lease, `told:<lease id>` when a lease
 has ended or was revoked. All times are milliseconds of the pool's clock.
 """
 
+from collections.abc import Sequence
+from functools import cache
+from hashlib import sha1
 from pathlib import Path
+from typing import Any
 
 import redis
 from redis.backoff import ExponentialBackoff
-from redis.commands.core import Script
 from redis.retry import Retry
 
 LUA = Path(__file__).parent / "lua"
-KEYS = (
-    *("pool", "nodes", "heard", "draining", "offers", "free", "held", "host", "quarantine"),
-    *("leases", "holders", "waiting", "queue", "shapes", "reserved", "groups", "members", "due"),
-    "sizes",
+KEYS = ("book", "free", "held", "sizes", "shapes", "queue", "due")
+
+# Before each script: what it may need, in this order. Most of it is a function of that name, called
+# where it is needed: to make the functions inside costs time, and most calls need few of them.
+SHARED = (
+    *("state", "nodes", "queue", "books", "free"),
+    *("several", "choice", "place", "reserve", "order", "turn"),
 )
-# Before each script: names and clock, how things are written down, what is free, which GPUs of it,
-# and whose turn it is.
-SHARED = ("state", "books", "free", "choice", "order")
+RUN_AT_ONCE = ("state", "books", "turn")
 
 
 def connect(url: str) -> redis.Redis:
@@ -62,12 +73,19 @@ def connect(url: str) -> redis.Redis:
     )
 
 
+@cache
 def source(name: str) -> str:
     """The whole text of the script lua/<name>.lua, with what every script begins with."""
-    parts = (*SHARED, name)
-    return "\n".join((LUA / f"{part}.lua").read_text(encoding="utf-8") for part in parts)
+    return "\n".join(_part(part) for part in (*SHARED, name))
 
 
-def load(client: redis.Redis, name: str) -> Script:
-    """That script, called by its hash and sent again to a Redis that does not know it."""
-    return client.register_script(source(name))
+def _part(name: str) -> str:
+    text = (LUA / f"{name}.lua").read_text(encoding="utf-8")
+    if name in SHARED and name not in RUN_AT_ONCE:
+        return f"local function {name}()\n{text}end\n"
+    return text
+
+
+def command(text: str, keys: Sequence[bytes]) -> tuple[Any, ...]:
+    """How EVALSHA begins for a script with this text; the script's own arguments follow."""
+    return (sha1(text.encode()).hexdigest(), len(keys), *keys)

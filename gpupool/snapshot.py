@@ -1,7 +1,8 @@
 """Everything in the pool at one moment, for people: GPUs, nodes, leases, and who waits."""
 
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,19 +74,24 @@ class Snapshot:
 def parse(answer: Sequence[Any]) -> Snapshot:
     """What read.lua returned."""
     now, opens, wall = (int(number) / 1000 for number in answer[:3])
-    nodes, heard, draining, quarantine, host, lease_of, ends = map(_pairs, answer[3:10])
+    book: dict[str, dict[str, str]] = defaultdict(dict)
+    for entry, text in _pairs(answer[3]).items():
+        kind, _, name = entry.partition(" ")
+        book[kind][name] = text
+    due = _pairs(answer[4])
+    heard, draining = book["heard"], book["draining"]
     # People want Redis's clock, the pool has its own: see state.lua
     ahead = wall - now
     leases = [
-        _on_the_wall(Lease.from_json(lease_of[id_], ends_at=float(at) / 1000), ahead)
-        for id_, at in ends.items()
+        _on_the_wall(Lease.from_json(text, ends_at=float(due[f"lease {id_}"]) / 1000), ahead)
+        for id_, text in book["lease"].items()
     ]
     leases.sort(key=lambda lease: lease.token)
-    described = {name: json.loads(text) for name, text in nodes.items()}
+    described = {name: json.loads(text) for name, text in book["node"].items()}
     reader = _Reader(
         silent={name for name, at in heard.items() if float(at) / 1000 <= now - SILENT_AFTER},
         draining=draining,
-        quarantine={uuid: json.loads(text) for uuid, text in quarantine.items()},
+        quarantine={uuid: json.loads(text) for uuid, text in book["quarantine"].items()},
         lease_of={uuid: lease for lease in leases for uuid in lease.gpus},
         ahead=ahead,
     )
@@ -107,13 +113,12 @@ def parse(answer: Sequence[Any]) -> Snapshot:
                 gpus=len(node["gpus"]),
                 leased=sum(gpu.node == name and gpu.lease_id is not None for gpu in gpus),
                 host_memory_mb=node["host_memory_mb"],
-                host_memory_reserved_mb=int(host.get(name, 0)),
+                host_memory_reserved_mb=int(book["host"].get(name, 0)),
             )
             for name, node in sorted(described.items())
-            if name in heard
         ],
         leases=leases,
-        waiting=_waiting(answer[10], ahead),
+        waiting=_waiting(book["request"].values(), ahead),
     )
 
 
@@ -170,7 +175,7 @@ def _on_the_wall(lease: Lease, ahead: float) -> Lease:
     )
 
 
-def _waiting(texts: Sequence[str], ahead: float) -> list[Waiting]:
+def _waiting(texts: Iterable[str], ahead: float) -> list[Waiting]:
     requests = sorted((json.loads(text) for text in texts), key=lambda one: str(one["order"]))
     return [
         Waiting(

@@ -10,12 +10,13 @@
 
 local request = cjson.decode(ARGV[3])
 request.since = math.min(now, request.since or now)
-if call('HEXISTS', HOLDERS, request.holder) == 1 then
+local known = call('HMGET', BOOK, 'holder ' .. request.holder, 'request ' .. request.holder)
+if known[1] then
   schedule()
-  return lease_of(request.holder) or {string.format('%.0f', request.since)}
+  return lease_of(request.holder) or {request.since}
 end
 
-local waiting = request_of(request.holder)
+local waiting = known[2] and cjson.decode(known[2])
 if waiting then
   request.since = waiting.since
   local is_changed = false
@@ -23,17 +24,17 @@ if waiting then
     is_changed = is_changed or (waiting[name] ~= value and name ~= 'expected')
   end
   if is_changed then
-    dequeue(request.holder, 0)
-    enqueue(request)
+    queue().dequeue(request.holder, 0)
+    queue().enqueue(request)
   else
-    seen(request.holder)
+    queue().seen(request.holder)
   end
 else
   local lease = grant_at_once(request)
   if lease then
     return lease
   end
-  enqueue(request)
+  queue().enqueue(request)
 end
 schedule()
-return lease_of(request.holder) or {string.format('%.0f', request.since)}
+return lease_of(request.holder) or {request.since}

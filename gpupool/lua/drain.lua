@@ -4,9 +4,9 @@
 -- ARGV[4]  why, or '' to end it
 
 if ARGV[4] == '' then
-  call('HDEL', DRAINING, ARGV[3])
+  call('HDEL', BOOK, 'draining ' .. ARGV[3])
 else
-  call('HSET', DRAINING, ARGV[3], ARGV[4])
-  close(ARGV[3])
+  call('HSET', BOOK, 'draining ' .. ARGV[3], ARGV[4])
+  nodes().close(ARGV[3])
 end
 schedule()

@@ -4,6 +4,26 @@
 -- and the GPUs as JSON; or nothing, when it has changed and has to be looked up. Written down is
 -- what a script has looked up and left as it was.
 
+local function gpu_of(row)
+  return {uuid = row[1], index = row[2], free = row[3], total = row[4], score = row[5], island = row[6]}
+end
+
+-- The GPUs of a node that nobody has and that are sound, each {uuid, index, free, total, score, island}.
+-- An island is a set of NVLink neighbours; below 0 is a MIG instance, which only works alone.
+local function look_up(name)
+  local text = call('HGET', BOOK, 'offer ' .. name)
+  local gpus, uuids, left = text and cjson.decode(text).gpus or {}, {}, {}
+  for i, gpu in ipairs(gpus) do
+    uuids[i] = gpu[1]
+  end
+  for i, entry in ipairs(#gpus > 0 and call('HMGET', HELD, unpack(uuids)) or {}) do
+    if not entry and not gpus[i][7] then
+      left[#left + 1] = gpu_of(gpus[i])
+    end
+  end
+  return left
+end
+
 -- How large a node is, as `write_offer` has written; nil when nothing is granted there.
 local function size_of(name)
   local text = call('HGET', SIZES, name)
@@ -17,7 +37,6 @@ local function size_of(name)
     smallest = tonumber(smallest), alone = alone == '1', host = tonumber(host),
   }
 end
-
 
 -- How many there are, the best score (they are in its order), and the most on one island.
 local function outline(gpus)
@@ -56,8 +75,7 @@ local function open_nodes()
   for i = 1, #flat, 2 do
     local node = {name = flat[i]}
     if flat[i + 1] == '' then
-      local known = node_of(node.name)
-      node.left = known and known.left or {}
+      node.left = look_up(node.name)
       node.free, node.is_new = node.left, true
       if #node.left > 0 then
         node.count, node.best, node.most = outline(node.left)
@@ -90,11 +108,11 @@ local function left_of(node)
   if not node.left then
     node.left = {}
     for i, gpu in ipairs(cjson.decode(node.rows)) do
-      node.left[i] = {
-        uuid = gpu[1], index = gpu[2], free = gpu[3], total = gpu[4], score = gpu[5], island = gpu[6],
-      }
+      node.left[i] = gpu_of(gpu)
     end
     node.free = node.left
   end
   return node.left
 end
+
+return {size_of = size_of, open_nodes = open_nodes, close_nodes = close_nodes, left_of = left_of}

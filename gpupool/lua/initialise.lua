@@ -3,6 +3,6 @@
 -- Returns 1, or 0 when it is not new.
 
 if is_new then
-  call('HSET', POOL, 'opens', now)
+  call('HSET', BOOK, 'opens', now)
 end
 return is_new and 1 or 0

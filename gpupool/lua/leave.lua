@@ -4,6 +4,6 @@
 --
 -- Returns {lease, millisecond it ends} when one was granted meanwhile, else nil.
 
-dequeue(ARGV[3], 0)
+queue().dequeue(ARGV[3], 0)
 schedule()
 return lease_of(ARGV[3])

@@ -3,7 +3,8 @@
 -- ARGV[3]  group
 -- ARGV[4]  the limit, 0 for none
 
-local group = group_of(ARGV[3])
+local queue = queue()
+local group = queue.group_of(ARGV[3])
 group.limit = tonumber(ARGV[4])
-settle(group)
+queue.settle(group)
 schedule()

@@ -25,15 +25,15 @@ local function as_before_their_leases(offer, old)
 end
 
 local name = ARGV[3]
-call('HSET', NODES, name, ARGV[4])
-call('ZADD', HEARD, now, name)
-if call('HEXISTS', DRAINING, name) == 0 then
-  local offer, old = cjson.decode(ARGV[5]), call('HGET', OFFERS, name)
+call('HSET', BOOK, 'node ' .. name, ARGV[4], 'heard ' .. name, now)
+call('ZADD', DUE, now + FORGOTTEN_AFTER, 'listed ' .. name)
+if call('HEXISTS', BOOK, 'draining ' .. name) == 0 then
+  local offer, old = cjson.decode(ARGV[5]), call('HGET', BOOK, 'offer ' .. name)
   if old then
     as_before_their_leases(offer, cjson.decode(old))
   end
   for _, gpu in ipairs(offer.gpus) do
-    local ill = call('HGET', QUARANTINE, gpu[1])
+    local ill = call('HGET', BOOK, 'quarantine ' .. gpu[1])
     gpu[7] = ill and cjson.decode(ill)['until'] or nil
   end
   table.sort(offer.gpus, function(a, b)
@@ -42,12 +42,8 @@ if call('HEXISTS', DRAINING, name) == 0 then
     end
     return a[2] < b[2]
   end)
-  write_offer(name, offer)
+  nodes().write_offer(name, offer)
   call('ZADD', DUE, now + SILENT_AFTER, 'node ' .. name)
   reopen(name)
-end
-for _, node in ipairs(call('ZRANGEBYSCORE', HEARD, '-inf', now - FORGOTTEN_AFTER)) do
-  call('HDEL', NODES, node)
-  call('ZREM', HEARD, node)
 end
 schedule()

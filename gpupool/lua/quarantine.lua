@@ -5,5 +5,5 @@
 -- ARGV[5]  why
 -- ARGV[6]  milliseconds from now, or -1: until it is returned
 
-quarantine(ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '-1' and -1 or now + ARGV[6])
+nodes().quarantine(ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '-1' and -1 or now + ARGV[6])
 schedule()

@@ -11,9 +11,9 @@ local text = finish(ARGV[3])
 if text then
   local lease = cjson.decode(text)
   for uuid, why in pairs(cjson.decode(ARGV[5])) do
-    quarantine(uuid, lease.node, why, now + ARGV[4])
+    nodes().quarantine(uuid, lease.node, why, now + ARGV[4])
   end
-  enqueue({
+  queue().enqueue({
     holder = lease.holder,
     gpus = #lease.gpus,
     min_memory_mb = lease.min_memory_mb,

@@ -12,10 +12,10 @@ local function take_up()
   local lease = cjson.decode(ARGV[4])
   local others = call('HMGET', HELD, unpack(lease.gpus))
   local older = {}
-  table.insert(others, (call('HGET', HOLDERS, lease.holder) or '') .. ' ')
+  table.insert(others, (call('HGET', BOOK, 'holder ' .. lease.holder) or '') .. ' ')
   for _, entry in ipairs(others) do
     local other = entry and string.match(entry, '^(%S+) ')
-    local text = other and call('HGET', LEASES, other)
+    local text = other and call('HGET', BOOK, 'lease ' .. other)
     if text then
       if cjson.decode(text).token > lease.token then
         return 'lost'
@@ -27,16 +27,14 @@ local function take_up()
     finish(other)
     tell(other)
   end
-  if lease.token > tonumber(call('HGET', POOL, 'token')) then
-    call('HSET', POOL, 'token', string.format('%.0f', lease.token))
-  end
-  dequeue(lease.holder, 0) -- Its request may have been of another group
+  token = math.max(token, lease.token)
+  queue().dequeue(lease.holder, 0) -- Its request may have been of another group
   count_lease(lease.group, 1)
   record(lease, ARGV[4])
   return 'held'
 end
 
-local text = call('HGET', LEASES, ARGV[3])
+local text = call('HGET', BOOK, 'lease ' .. ARGV[3])
 local answer = 'held'
 if text then
   local by = cjson.decode(text).revoked

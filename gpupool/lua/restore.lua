@@ -4,6 +4,6 @@
 --
 -- Returns 1, or 0 when it had none.
 
-local had_one = end_quarantine(ARGV[3])
+local had_one = nodes().end_quarantine(ARGV[3])
 schedule()
 return had_one and 1 or 0

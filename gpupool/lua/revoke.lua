@@ -7,12 +7,12 @@
 -- Returns 1, or 0 when it had ended.
 
 schedule()
-local text = call('HGET', LEASES, ARGV[3])
+local text = call('HGET', BOOK, 'lease ' .. ARGV[3])
 if not text then
   return 0
 end
 local lease = cjson.decode(text)
 lease.revoked = ARGV[4]
-call('HSET', LEASES, ARGV[3], cjson.encode(lease))
+call('HSET', BOOK, 'lease ' .. ARGV[3], cjson.encode(lease))
 tell(ARGV[3])
 return 1

@@ -2,8 +2,7 @@
 --
 -- ARGV[3]  node
 
-call('HDEL', NODES, ARGV[3])
-call('ZREM', HEARD, ARGV[3])
-call('ZREM', DUE, 'node ' .. ARGV[3])
-close(ARGV[3])
+call('HDEL', BOOK, 'node ' .. ARGV[3], 'heard ' .. ARGV[3])
+call('ZREM', DUE, 'node ' .. ARGV[3], 'listed ' .. ARGV[3])
+nodes().close(ARGV[3])
 schedule()

@@ -8,7 +8,7 @@ from typing import Any
 
 from gpupool import Gpu
 from gpupool.offers import offer
-from tests.integration.virtual_pool import VirtualPool, decoded, parts
+from tests.integration.virtual_pool import VirtualPool, decoded, in_book, parts
 
 BEGIN = 1_700_000_000_000  # All times here are milliseconds
 HEARD_EVERY = 8_000
@@ -87,8 +87,7 @@ class Stream:
         elif comes:
             self.waiting[comes.holder] = self.to_come.pop(0)
             self.pool.call("acquire", request(comes), client=pipe)
-        pipe.hgetall(f"{self.pool.prefix}:leases")
-        pipe.hgetall(f"{self.pool.prefix}:reserved")
+        pipe.hgetall(f"{self.pool.prefix}:book")
         return True
 
     def publish(self, pipe: Any) -> None:
@@ -99,7 +98,8 @@ class Stream:
 
     # What must be true of it
 
-    def learn(self, leases: dict[str, str], reserved: dict[str, str]) -> None:
+    def learn(self, book: dict[str, str]) -> None:
+        leases, reserved = (in_book({"book": book}, kind) for kind in ("lease", "reserved"))
         new = []
         for name in leases.keys() - self.running.keys():
             lease = decoded(leases[name])
@@ -206,7 +206,7 @@ def serve(streams: Sequence[Stream]) -> None:
         while going := [stream for stream in going if stream.send(pipe)]:
             answers = iter(pipe.execute())
             maps = [answer for answer in answers if isinstance(answer, dict)]
-            for stream, leases, reserved in zip(going, maps[::2], maps[1::2], strict=True):
-                stream.learn(leases, reserved)
+            for stream, book in zip(going, maps, strict=True):
+                stream.learn(book)
     for stream in streams:
         assert not stream.waiting, "somebody was never served"

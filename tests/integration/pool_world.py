@@ -10,7 +10,7 @@ import redis
 from gpupool import HELD, Gpu, GpuPool, Lease
 from tests.integration.pool_model import Lease as Known
 from tests.integration.pool_model import Model, Request
-from tests.integration.virtual_pool import VirtualPool, audit, decoded
+from tests.integration.virtual_pool import VirtualPool, audit, decoded, in_book
 
 TTL = 60_000  # All times are milliseconds
 MARGIN = TTL // 6  # Before a lease ends, its holder has stopped
@@ -78,7 +78,7 @@ class World:
     def compare(self, granted: list[tuple[str, str]]) -> None:
         model, books = self.model, self.pool.books()
         known = {lease.id for lease in model.leases.values()}
-        found = {name: decoded(text) for name, text in books["leases"].items()}
+        found = {name: decoded(text) for name, text in in_book(books, "lease").items()}
         new = sorted((one for name, one in found.items() if name not in known), key=by_token)
         assert [(one["holder"], one["node"]) for one in new] == granted
         leases = [Lease(**{**one, "gpus": tuple(one["gpus"]), "ends_at": 0.0}) for one in new]
@@ -88,17 +88,21 @@ class World:
         assert {name: float(books["due"][f"lease {name}"]) for name in found} == {
             lease.id: lease.ends for lease in model.leases.values()
         }
-        waiting = sorted(map(decoded, books["waiting"].values()), key=lambda one: one["order"])
+        waiting = sorted(
+            map(decoded, in_book(books, "request").values()), key=lambda one: one["order"]
+        )
         mine = sorted(model.waiting.values(), key=lambda one: one.order)
         assert [(one["holder"], one["since"]) for one in waiting] == [
             (one.holder, one.since) for one in mine
         ]
-        assert {name.split("\0")[2] for name in books["queue"]} == {
-            one.holder for one in model.eligible()
+        assert {
+            name.split("\0")[2] for name in books["queue"] if not name.startswith("group ")
+        } == {one.holder for one in model.eligible()}
+        assert in_book(books, "reserved") == {
+            name: node for name, node in model.reserved.items() if node
         }
-        assert books["reserved"] == {name: node for name, node in model.reserved.items() if node}
-        assert books["offers"].keys() == model.nodes.keys()
-        pool = {name: int(books["pool"].get(name, 0)) for name in ("clock", "opens", "token")}
+        assert in_book(books, "offer").keys() == model.nodes.keys()
+        pool = {name: int(books["book"].get(name, 0)) for name in ("clock", "opens", "token")}
         assert pool == {"clock": model.clock, "opens": model.opens, "token": model.token}
         audit(books)
         self.nobody_shares()

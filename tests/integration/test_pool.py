@@ -324,8 +324,9 @@ def test_a_node_has_the_gpus_it_published_last(pool: GpuPool) -> None:
 def unheard_for(pool: GpuPool, node: str, seconds: float) -> None:
     """Make it so long since the node was heard from."""
     heard = (pool.time() - seconds) * 1000
-    pool.redis.zadd(f"{pool.prefix}:heard", {node: heard})
-    pool.redis.zadd(f"{pool.prefix}:due", {f"node {node}": heard + 10_000})
+    pool.redis.hset(f"{pool.prefix}:book", f"heard {node}", round(heard))
+    due = {f"node {node}": heard + 10_000, f"listed {node}": heard + 86_400_000}
+    pool.redis.zadd(f"{pool.prefix}:due", due)
 
 
 def test_nothing_is_granted_on_a_silent_node(pool: GpuPool) -> None:
@@ -527,7 +528,7 @@ def test_a_request_that_is_not_repeated_loses_its_place(pool: GpuPool) -> None:
 
     assert pool.waiting() == []
     assert pool.acquire("2-narrow")
-    assert pool.redis.hlen(f"{pool.prefix}:waiting") == 0
+    assert not pool.redis.hexists(f"{pool.prefix}:book", "request 1-wide")
 
 
 # What the shell prints
@@ -603,7 +604,7 @@ def test_racing_processes_never_share_a_gpu_nor_exceed_the_limit(
 ) -> None:
     publish(pool, "n1", 3)
     publish(pool, "n2", 2)
-    before = int(str(pool.redis.hget(f"{pool.prefix}:pool", "token")))
+    before = int(str(pool.redis.hget(f"{pool.prefix}:book", "token")))
     spawn = multiprocessing.get_context("spawn")
     problems: multiprocessing.Queue[str] = spawn.Queue()
     processes = [

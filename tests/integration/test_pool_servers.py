@@ -195,7 +195,7 @@ def test_all_keys_of_a_busy_pool_are_declared_and_in_one_slot_of_a_cluster(folde
         pool.snapshot()
 
         keys = set(servers.client.keys(target_nodes=RedisCluster.ALL_NODES))
-        assert keys <= {f"{{gpupool}}:{name}" for name in KEYS} and len(keys) > 12
+        assert keys <= {f"{{gpupool}}:{name}" for name in KEYS} and len(keys) > 5
         assert len({servers.client.keyslot(key) for key in keys}) == 1
 
 

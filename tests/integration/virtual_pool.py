@@ -9,11 +9,11 @@ from typing import Any
 import redis
 
 from gpupool import GpuPool
-from gpupool.scripts import KEYS, LUA, SHARED, source
+from gpupool.scripts import KEYS, LUA, SHARED, command, source
 
 READS_THE_CLOCK = "call('TIME')"
 READS_THE_TEST = "call('HMGET', CHANNEL .. 'test-time', 's', 'us')"
-SORTED = ("heard", "queue", "members", "due")
+SORTED = ("queue", "due")
 EVERYTHING = """
 local all, read = {}, {hash = 'HGETALL', set = 'SMEMBERS'}
 for i, key in ipairs(KEYS) do
@@ -31,7 +31,8 @@ class VirtualPool(GpuPool):
     def __init__(self, client: redis.Redis, ttl: float, prefix: str, **settings: Any) -> None:
         super().__init__(client, ttl=ttl, prefix=prefix, **settings)
         for name, text in virtual_scripts().items():
-            self._scripts[name] = client.register_script(text)
+            client.script_load(text)
+            self._commands[name] = (*command(text, self._keys), *self._first)
         self._everything = client.register_script(EVERYTHING)
 
     def set_time(self, ms: int) -> None:
@@ -40,7 +41,7 @@ class VirtualPool(GpuPool):
 
     def call(self, name: str, *arguments: Any, client: Any = None) -> Any:
         """One script by its name, perhaps in a pipeline."""
-        return self._scripts[name](self._keys, [*self._first, *arguments], client)
+        return (client or self.redis).evalsha(*self._commands[name], *arguments)
 
     def books(self) -> dict[str, Any]:
         """All keys: hashes as dicts, sorted sets as dicts of scores, sets as sets."""
@@ -62,7 +63,7 @@ class VirtualPool(GpuPool):
                     pipe.zadd(key, content)
                 elif content:
                     pipe.hset(key, mapping=content)
-            pipe.hset(f"{self.prefix}:pool", "run", run)
+            pipe.hset(f"{self.prefix}:book", "run", run)
             pipe.execute()
 
 
@@ -84,6 +85,14 @@ def _pairs(flat: list[str]) -> dict[str, str]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
+def in_book(books: Mapping[str, Any], kind: str) -> dict[str, str]:
+    """What the book has of this kind, by name."""
+    start = len(kind) + 1
+    return {
+        name[start:]: text for name, text in books["book"].items() if name.startswith(f"{kind} ")
+    }
+
+
 @lru_cache(maxsize=4096)
 def decoded(text: str) -> Any:
     return json.loads(text)
@@ -91,16 +100,21 @@ def decoded(text: str) -> Any:
 
 def audit(books: Mapping[str, Any]) -> None:
     """Raise AssertionError where what the pool has written down does not agree with itself."""
-    leases = {name: decoded(text) for name, text in books["leases"].items()}
-    waiting = {name: decoded(text) for name, text in books["waiting"].items()}
-    offers = {name: decoded(text) for name, text in books["offers"].items()}
+    leases = {name: decoded(text) for name, text in in_book(books, "lease").items()}
+    waiting = {name: decoded(text) for name, text in in_book(books, "request").items()}
+    offers = {name: decoded(text) for name, text in in_book(books, "offer").items()}
     _audit_leases(books, leases)
     _audit_queue(books, leases, waiting)
     _audit_nodes(books, offers)
     due = {
         *(f"lease {name}" for name in leases),
         *(f"request {name}" for name in waiting),
-        *(f"quarantine {u}" for u, text in books["quarantine"].items() if _until(text) >= 0),
+        *(
+            f"quarantine {u}"
+            for u, text in in_book(books, "quarantine").items()
+            if _until(text) >= 0
+        ),
+        *(f"listed {name}" for name in in_book(books, "node")),
     }
     assert {name for name in books["due"] if not name.startswith("node ")} == due
 
@@ -113,8 +127,8 @@ def _audit_leases(books: Mapping[str, Any], leases: Mapping[str, Any]) -> None:
         host[lease["node"]] += lease["min_host_memory_mb"]
     entries = {uuid: entry.split(" ", 2) for uuid, entry in books["held"].items()}
     assert {uuid: (entry[0], entry[2]) for uuid, entry in entries.items()} == held
-    assert books["holders"] == {lease["holder"]: name for name, lease in leases.items()}
-    assert {name: int(mb) for name, mb in books["host"].items()} == +host
+    assert in_book(books, "holder") == {lease["holder"]: name for name, lease in leases.items()}
+    assert {name: int(mb) for name, mb in in_book(books, "host").items()} == +host
 
 
 def _audit_queue(
@@ -125,32 +139,35 @@ def _audit_queue(
     for one in sorted(waiting.values(), key=lambda one: one["order"]):
         members[one["group"]].append(one)
     turn = members.pop("", [])
-    groups = {}
+    groups, written = {}, in_book(books, "group")
     for name in {*has, *members}:
-        limit = int(books["groups"][name].split(",")[2])
+        limit = int(written[name].split(",")[2])
         most = max(0, limit - has[name]) if limit else len(members[name])
         eligible = members[name][:most]
         groups[name] = f"{has[name]},{len(eligible)},{limit}"
         turn = turn + eligible
-    assert books["groups"] == groups
-    assert books["members"].keys() == {
-        f"{name}\0{one['order']}\0{one['holder']}" for name, some in members.items() for one in some
-    }
+    assert written == groups
     assert books["queue"].keys() == {
-        f"{one['shape']}\0{one['order']}\0{one['holder']}" for one in turn
+        *(f"{one['shape']}\0{one['order']}\0{one['holder']}" for one in turn),
+        *(
+            f"group {name}\0{one['order']}\0{one['holder']}"
+            for name, some in members.items()
+            for one in some
+        ),
     }
     shapes = Counter(one["shape"] for one in turn)
     assert {name: int(count) for name, count in books["shapes"].items()} == shapes
-    assert books["reserved"].keys() <= {one["holder"] for one in turn}
+    assert in_book(books, "reserved").keys() <= {one["holder"] for one in turn}
 
 
 def _audit_nodes(books: Mapping[str, Any], offers: Mapping[str, Any]) -> None:
-    assert not offers.keys() & books["draining"].keys()
+    assert not offers.keys() & in_book(books, "draining").keys()
     assert {f"node {name}" for name in offers} <= books["due"].keys()
     assert books["sizes"].keys() == offers.keys()
+    quarantine = in_book(books, "quarantine")
     for name, offer in offers.items():
         for uuid, *_, ends in (gpu if len(gpu) == 7 else [*gpu, None] for gpu in offer["gpus"]):
-            ill = books["quarantine"].get(uuid)
+            ill = quarantine.get(uuid)
             assert ends == (_until(ill) if ill else None)
             if not ill and uuid not in books["held"]:
                 assert name in books["free"], "a free GPU that nobody would find"
