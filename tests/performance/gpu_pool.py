@@ -1,7 +1,7 @@
 """How fast and how fair is the pool? Ours beside redis-py's Lock and an asyncio pool that polls.
 
-Everything runs on a Redis of its own, with an append-only file, as the product has it. Prints one
-JSON document; exit code 1: a bar is missed.
+Everything runs on a Redis of its own, with an append-only file, and the pool is told so: as
+`manage.py up` does. Prints one JSON document; exit code 1: a bar is missed.
 
     gpu_pool.py [--seconds 5] [--only rates,jobs,handover,idle,scripts]
 """
@@ -46,7 +46,7 @@ def new_pool(url: str, nodes: int = 1, gpus: int = GPUS) -> Iterator[GpuPool]:
     """A pool of so many nodes, each of which says every two seconds that it is alive."""
     with connect(url) as client, ThreadPoolExecutor(1) as publisher:
         client.flushall()
-        pool, stop = GpuPool(client, prefix="{bench}"), Event()
+        pool, stop = GpuPool(client, prefix="{bench}", loses_nothing=True), Event()
         pool.initialise()
 
         def publish() -> None:
@@ -75,7 +75,7 @@ def percentile(values: list[float], percent: float) -> float:
 
 def ours_at_once(client: redis.Redis, name: str) -> Take:
     """Acquire and release, without waiting: there is a GPU for everybody."""
-    pool, turn = GpuPool(client, prefix="{bench}"), itertools.count()
+    pool, turn = GpuPool(client, prefix="{bench}", loses_nothing=True), itertools.count()
 
     def take() -> Callable[[], None]:
         lease = pool.acquire(f"{name} {next(turn)}")
@@ -87,7 +87,7 @@ def ours_at_once(client: redis.Redis, name: str) -> Take:
 
 def ours(client: redis.Redis, name: str) -> Take:
     """`with pool.lease()`, as any program would."""
-    pool = GpuPool(client, prefix="{bench}")
+    pool = GpuPool(client, prefix="{bench}", loses_nothing=True)
 
     def take() -> Callable[[], None]:
         request = pool.lease(holder=name, timeout=120)
