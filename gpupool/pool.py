@@ -131,7 +131,7 @@ class GpuPool:
         if abs(priority) > LARGEST_PRIORITY:
             raise ValueError(f"priority: {priority} is not within ±{LARGEST_PRIORITY}")
         for name, text in (("holder", holder), ("group", group)):
-            if any(letter < " " for letter in text):
+            if min(text, default=" ") < " ":
                 raise ValueError(f"{name}: {text!r} has control characters")
         request = {
             "holder": holder,
