@@ -171,6 +171,9 @@ def _audit_nodes(books: Mapping[str, Any], offers: Mapping[str, Any]) -> None:
             assert ends == (_until(ill) if ill else None)
             if not ill and uuid not in books["held"]:
                 assert name in books["free"], "a free GPU that nobody would find"
+    for text in filter(None, books["free"].values()):
+        free = {gpu[0] for gpu in decoded(text.split(" ", 3)[3])}
+        assert not free & books["held"].keys(), "a leased GPU would be granted"
 
 
 def _until(text: str) -> int:
