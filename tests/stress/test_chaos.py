@@ -33,6 +33,7 @@ STRIKE_EVERY = 2.0  # seconds
 AWAY_AT_ONCE = 3  # Parts; on a machine that is busy the next strike waits until one is back
 FAULTS = 50  # for each database; a task that is struck so often has about 40
 AT_MOST = 1.5  # × the makespan without faults, and the downtime
+ENDS_WITHIN = 300.0  # seconds after the last strike, also where ten others work
 SEED = int(os.environ.get("STRESS_SEED", "1"))
 
 
@@ -149,7 +150,7 @@ def strike_until_done(chaos: Chaos, diary: Path, name: str, until_faults: int) -
     """Kill something every two seconds, until there were so many faults; returns when the task
     has ended and all is back."""
     next_strike = time.monotonic() + STRIKE_EVERY
-    give_up = time.monotonic() + 60 + 20 * EXPERIMENTS * SECONDS / PARALLEL
+    give_up = time.monotonic() + ENDS_WITHIN
     while (seen := begun(diary)) < EXPERIMENTS or not has_ended(chaos.product, name):
         assert time.monotonic() < give_up, f"{name} does not end"
         assert chaos.product.up is not None and chaos.product.up.poll() is None, "it gave up"
@@ -157,6 +158,7 @@ def strike_until_done(chaos: Chaos, diary: Path, name: str, until_faults: int) -
         goes_on = len(chaos.faults) < until_faults and len(chaos.missing()) < AWAY_AT_ONCE
         if goes_on and time.monotonic() >= next_strike:
             chaos.strike()
+            give_up = time.monotonic() + ENDS_WITHIN  # While it is struck it may take its time
             away = ", ".join(fault.kind for fault in chaos.missing())
             print(f"{seen} begun; now away: {away}", file=sys.stderr, flush=True)
             next_strike = max(next_strike + STRIKE_EVERY, time.monotonic() + STRIKE_EVERY / 2)
