@@ -53,15 +53,12 @@ local function end_of(id)
   return call('ZSCORE', DUE, 'lease ' .. id) or nil
 end
 
--- The holder's lease as {text, millisecond it ends}; nil when it has none. After lost data, one that
--- nobody has renewed since may have been given back, and its GPUs be another's: it is told to nobody.
+-- The holder's lease as {text, millisecond it ends}; nil when it has none. After lost data, it is told to
+-- nobody until all could say again what they hold: it may have been given back, and its GPUs be
+-- another's, also when it was renewed since, by a message that came late.
 local function lease_of(holder)
-  local id = call('HGET', BOOK, 'holder ' .. holder)
-  local ends = id and end_of(id)
-  if not ends or (now < opens and tonumber(ends) <= opens) then
-    return nil
-  end
-  return {call('HGET', BOOK, 'lease ' .. id), ends}
+  local id = now >= opens and call('HGET', BOOK, 'holder ' .. holder)
+  return id and {call('HGET', BOOK, 'lease ' .. id), end_of(id)} or nil
 end
 
 -- Let the holder know that its lease has ended, or will not be renewed.

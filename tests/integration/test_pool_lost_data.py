@@ -233,6 +233,18 @@ def test_who_says_nothing_within_the_window_has_lost_its_lease(folder: Path) -> 
             other.check()
 
 
+def test_a_late_renewal_gives_nobody_a_lease_back_that_he_had_given_up(folder: Path) -> None:
+    with running_redis(folder) as server, new_pool(server.url, TTL) as pool:
+        first, second = two_turns(pool)
+        pool.redis.flushall()
+        pool.reap()
+        time.sleep(0.01)
+        assert pool.renew(first) == HELD  # Sent before it was given back
+        assert pool.acquire("first") is None  # The second has yet to say that it holds the GPU
+        assert pool.renew(second) == HELD
+        assert [lease.id for lease in pool.leases()] == [second.id]
+
+
 def test_each_loss_begins_the_window_anew(folder: Path) -> None:
     with (
         running_redis(folder) as server,
