@@ -24,7 +24,7 @@ test:  ## unit and integration tests; what needs an engine, Chromium, a GPU or a
 stress:  ## many processes, kill -9, Redis restarts: does an invariant ever break?
 	@$(PYTHON) install.py --dev
 	@.venv/bin/python -m pytest -m stress -s tests/stress
-	@.venv/bin/python -m pytest -m stress -n 3 tests/integration  # They wait for leases most of the time
+	@.venv/bin/python -m pytest -m stress -n 3 --dist loadgroup tests/integration
 
 engines:  ## the tests on real engines: vllm and llama-cpp-python, those that are installed
 	@$(PYTHON) install.py --dev --engine

@@ -26,7 +26,8 @@ from tests.integration.postgres_server import PostgresServer, postgres_server
 from tests.integration.product import MANAGE, Product, free_port, until
 from tests.integration.redis_server import RedisServer, running_redis
 
-pytestmark = pytest.mark.stress
+# One after the other, also where tests run side by side: their networks are the machine's
+pytestmark = [pytest.mark.stress, pytest.mark.xdist_group("networks")]
 
 TTL = 6
 VALUES = list(range(1, 11))
