@@ -14,8 +14,8 @@ from experiments.processes import Process, listens, rotate, tail
 log = logging.getLogger(__name__)
 
 QUICK_DEATH = 5.0  # seconds: a service that ends sooner has a fault of its own
-QUICK_DEATHS_ALLOWED = 3
-LONGEST_PAUSE = 5.0  # seconds, before a service that was killed quickly again and again is started
+FAULTS_ALLOWED = 3  # in a row, of a service that has never stayed up
+LONGEST_PAUSE = 5.0  # seconds, before a service that died quickly again and again is started
 
 
 class ServiceFailed(RuntimeError):
@@ -32,8 +32,9 @@ class Service:
     variables: Mapping[str, str] = field(default_factory=dict)  # Of its environment, besides ours
     process: Process | None = None
     started: float = 0.0
-    quick_deaths: int = field(default=0)  # By an exit code of its own, one after the other
-    quick_kills: int = field(default=0)
+    quick_deaths: int = field(default=0)  # One after the other, however they came
+    faults: int = field(default=0)  # Those of them by an exit code of its own
+    has_stayed_up: bool = False  # Once: then what fails now may pass
     start_at: float = field(default=0.0)  # When it has died
 
     @property
@@ -51,10 +52,11 @@ class Service:
         self.start_at = 0.0
 
     def keep_running(self) -> None:
-        """Start it again if it died. Raises ServiceFailed when that does not help.
+        """Start it again if it died. Raises ServiceFailed when it has never stayed up.
 
-        One that was killed by a signal (`kill -9`, the kernel's OOM killer) is not at fault: it
-        is started again for ever, with a pause that grows while it is killed at once.
+        One that was killed by a signal (`kill -9`, the kernel's OOM killer) is not at fault, nor is
+        one that has worked before, whose database or Redis is away: it is started again for ever,
+        with a pause that grows while it dies at once.
         """
         with contextlib.suppress(OSError):  # A full disk ends no service
             rotate(self.log)
@@ -68,12 +70,13 @@ class Service:
     def _note_death(self, exit_code: int) -> None:
         now = time.monotonic()
         quick, killed = now - self.started < QUICK_DEATH, exit_code < 0
-        self.quick_kills = self.quick_kills + 1 if quick and killed else 0
-        self.quick_deaths = self.quick_deaths + (not killed) if quick else 0
-        if self.quick_deaths >= QUICK_DEATHS_ALLOWED:
+        self.has_stayed_up = self.has_stayed_up or not quick
+        self.quick_deaths = self.quick_deaths + 1 if quick else 0
+        self.faults = self.faults + (not killed) if quick else 0
+        if self.faults >= FAULTS_ALLOWED and not self.has_stayed_up:
             last = "\n".join(tail(self.log).strip().splitlines()[-5:])
             raise ServiceFailed(f"{self.name} does not stay up; the end of {self.log}:\n{last}")
-        pause = min(LONGEST_PAUSE, 2.0 ** (self.quick_kills - 2)) if self.quick_kills else 0.0
+        pause = min(LONGEST_PAUSE, 2.0 ** (self.quick_deaths - 2)) if self.quick_deaths else 0.0
         log.warning("%s ended with %s; it is started again", self.name, exit_code)
         self.start_at = now + pause
 

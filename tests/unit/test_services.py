@@ -51,12 +51,12 @@ def test_a_killed_service_is_started_again_however_often(
     monkeypatch.setattr(services, "LONGEST_PAUSE", 0.2)
     sleeper = service("import time; time.sleep(600)")
     pids = set()
-    for _ in range(services.QUICK_DEATHS_ALLOWED + 3):
+    for _ in range(services.FAULTS_ALLOWED + 3):
         assert sleeper.process is not None
         pids.add(sleeper.process.pid)
         kill(sleeper)
         watch(sleeper, sleeper.is_up)
-    assert len(pids) == services.QUICK_DEATHS_ALLOWED + 3
+    assert len(pids) == services.FAULTS_ALLOWED + 3
 
 
 def test_its_pause_grows_and_has_an_end(service: Callable[[str], Service]) -> None:
@@ -77,7 +77,22 @@ def test_one_that_ends_by_itself_at_once_does_not_stay_up(
     broken = service("print('no such module'); raise SystemExit(3)")
     with pytest.raises(ServiceFailed, match="no such module"):
         watch(broken, lambda: False)
-    assert broken.quick_deaths == services.QUICK_DEATHS_ALLOWED
+    assert broken.faults == services.FAULTS_ALLOWED
+
+
+def test_one_that_has_worked_before_is_never_given_up(
+    service: Callable[[str], Service], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(services, "LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(services, "QUICK_DEATH", 0.5)
+    away = tmp_path / "away"
+    flaky = service(f"import os, time; time.sleep(0 if os.path.exists({str(away)!r}) else 600)")
+    time.sleep(1)
+    kill(flaky)
+    away.touch()
+    watch(flaky, lambda: flaky.faults > services.FAULTS_ALLOWED)
+    away.unlink()
+    watch(flaky, flaky.is_up)
 
 
 def test_the_log_of_a_service_has_a_cap(service: Callable[[str], Service]) -> None:
