@@ -7,6 +7,9 @@ HOST ?= 127.0.0.1
 unexport PORT HOST
 MAKEOVERRIDES =
 
+# Its networks are the machine's: it does not run beside other tests
+ALONE = tests/integration/test_two_nodes.py
+
 .PHONY: run serve test stress engines browser gpu lint
 
 run:  ## everything, with a real engine and a demo search
@@ -23,8 +26,8 @@ test:  ## unit and integration tests; what needs an engine, Chromium, a GPU or a
 
 stress:  ## many processes, kill -9, Redis restarts: does an invariant ever break?
 	@$(PYTHON) install.py --dev
-	@.venv/bin/python -m pytest -m stress -s tests/stress
-	@.venv/bin/python -m pytest -m stress -n 3 --dist loadgroup tests/integration
+	@.venv/bin/python -m pytest -m stress -s tests/stress $(ALONE)
+	@.venv/bin/python -m pytest -m stress -n 3 tests/integration --ignore $(ALONE)
 
 engines:  ## the tests on real engines: vllm and llama-cpp-python, those that are installed
 	@$(PYTHON) install.py --dev --engine

@@ -26,8 +26,7 @@ from tests.integration.postgres_server import PostgresServer, postgres_server
 from tests.integration.product import MANAGE, Product, free_port, until
 from tests.integration.redis_server import RedisServer, running_redis
 
-# One after the other, also where tests run side by side: their networks are the machine's
-pytestmark = [pytest.mark.stress, pytest.mark.xdist_group("networks")]
+pytestmark = pytest.mark.stress
 
 TTL = 6
 VALUES = list(range(1, 11))
