@@ -4,10 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.integration.postgres_server import running_postgres
 from tests.integration.product import job, running_product
@@ -58,16 +55,6 @@ from experiments.models import Experiment, Move
 from django.db.models import Count
 print(dict(Experiment.objects.values_list("status").annotate(n=Count("id"))), Move.objects.count())
 """
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """The environment that chooses each database."""
-    if request.param == "sqlite":
-        yield {}
-    else:
-        with running_postgres() as url:
-            yield {"DATABASE_URL": url}
 
 
 def test_statuses_written_by_many_processes_at_once_are_all_kept(database: dict[str, str]) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from tests.integration.postgres_server import running_postgres
 from tests.integration.redis_server import running_redis
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -148,16 +147,6 @@ print(json.dumps({
     "moves": Move.objects.count(),
 }))
 """
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """The environment that chooses each database."""
-    if request.param == "sqlite":
-        yield {}
-    else:
-        with running_postgres() as url:
-            yield {"DATABASE_URL": url}
 
 
 @pytest.fixture

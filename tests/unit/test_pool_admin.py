@@ -1,6 +1,5 @@
 """The page of the GPUs: who may do what there, what it shows, and that a click is one action."""
 
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from experiments.models import AuditEntry, Experiment, TuningTask
 from experiments.pool import gpu_pool
 from experiments.states import Action, TaskStatus
 from gpupool import Lease, open_inventory
-from tests.integration.redis_server import RedisServer, running_redis
 
 MakeTask = Callable[..., TuningTask]
 MakeExperiment = Callable[..., Experiment]
@@ -25,26 +23,14 @@ SCRIPT = "<script>alert(1)</script>"
 BY_HTMX = {"HX-Request": "true"}
 
 
-@pytest.fixture(scope="module")
-def redis_server() -> Iterator[RedisServer]:
-    with tempfile.TemporaryDirectory(prefix="at-") as folder, running_redis(Path(folder)) as server:
-        yield server
-
-
 @pytest.fixture(autouse=True)
-def pool(redis_server: RedisServer, settings: Any) -> Iterator[None]:
+def site(pool: None, settings: Any) -> Iterator[None]:
     """An open pool with one node of four GPUs; jobs that are rung at once find no broker."""
     quick = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
     patient, app.conf.broker_transport_options = app.conf.broker_transport_options, quick
     settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "whitenoise" not in name]
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    settings.REDIS_URL = redis_server.url
-    gpu_pool.cache_clear()
-    gpu_pool().redis.flushall()
-    gpu_pool().initialise()
-    gpu_pool().publish("alpha", open_inventory("simulated:4", "alpha").gpus(), 64_000)
     yield
-    gpu_pool.cache_clear()
     app.conf.broker_transport_options = patient
 
 
