@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from experiments.models import TuningTask
-from experiments.objectives import THROUGHPUTS, TIMES, parse_objective
+from experiments.objectives import TIMES, parse_objective, unit_of
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,7 @@ def objective(task: TuningTask) -> tuple[str, str, float]:
         return words, "", 1.0
     if metric.split("_")[0] in TIMES:
         return words, "ms", 1000.0
-    if metric in THROUGHPUTS:
-        return words, "req/s" if metric == "requests_per_second" else "tok/s", 1.0
-    return words, "", 1.0
+    return words, unit_of(metric), 1.0
 
 
 def remaining(end: datetime, now: datetime) -> str:

@@ -50,6 +50,9 @@ def _of_the_benchmark(task: "TaskFile") -> Iterator[str]:
         yield "benchmark.model_tokenizer: has no effect; the generator autotuner needs none"
     if "arrival" in workload.model_fields_set and not workload.request_rate:
         yield "benchmark.arrival: has no effect without request_rate"
+    limit = task.slo.error_rate if task.slo else None
+    if limit and limit.hard_fail and "max_error_rate" in workload.model_fields_set:
+        yield "benchmark.max_error_rate: has no effect; slo.error_rate is the limit"
     if (
         "max_time_per_iteration" in workload.model_fields_set
         and workload.generator == "vllm_bench"

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments.errors import ExperimentFailed
-from experiments.objectives import PERCENTILES, THROUGHPUTS, Limit, Objective, Slo
+from experiments.objectives import PERCENTILES, THROUGHPUTS, Objective, unit_of
+from experiments.slo import Limit, Slo
 from experiments.states import FailureKind
 
 STEEPEST = 50.0  # exp(50) is 5e21: worse than anything, and still a number
@@ -60,8 +61,8 @@ def score(
     """The score of one experiment from its levels, the lightest first.
 
     `per_gpu` divides throughputs by `gpus`, for tasks whose configurations use different
-    numbers of them. Raises ExperimentFailed when the objective, or a metric with a limit,
-    was not measured.
+    numbers of them. `max_error_rate` is a hard limit unless the SLOs have one of their own.
+    Raises ExperimentFailed when the objective, or a metric with a limit, was not measured.
     """
     value = _over_levels(levels, objective.metric, objective.maximize)
     if per_gpu and objective.metric in THROUGHPUTS:
@@ -126,9 +127,8 @@ def soft_penalty(levels: Sequence[LevelResult], slo: Slo | None) -> float:
 
 
 def violation(level: LevelResult, metric: str, limit: Limit) -> float:
-    """How far a level is above a limit, as a share of it; negative when it is below."""
-    actual = _measured(level.metrics, metric, level.label)
-    return (actual - limit.threshold) / limit.threshold
+    """How far a level is beyond a limit, as a share of it; negative when it keeps it."""
+    return limit.violation(_measured(level.metrics, metric, level.label))
 
 
 def better(a: float | None, b: float | None, maximize: bool) -> bool:
@@ -198,17 +198,26 @@ def _examine(
     fatal: list[str] = []
     exceeded: list[str] = []
     errors = level.metrics.get("error_rate", 0.0)
-    if not errors <= max_error_rate:  # Said so that NaN is too many, not few
+    is_ours = slo is None or slo.error_rate is None or not slo.error_rate.hard_fail
+    if is_ours and not errors <= max_error_rate:  # Said so that NaN is too many, not few
         fatal.append(f"error rate {errors:.1%} is above {max_error_rate:.1%}")
     for metric, limit in slo.limits() if slo else ():
         by = violation(level, metric, limit)
         if by <= 0:
             continue
-        text = f"{metric} {level.metrics[metric]:.4g} s is {by:.0%} above {limit.threshold:g} s"
+        text = _in_words(metric, level.metrics[metric], limit)
         exceeded.append(text)
         if limit.hard_fail and by > limit.fail_ratio:
             fatal.append(text)
     return fatal, [*(text for text in fatal if text not in exceeded), *exceeded]
+
+
+def _in_words(metric: str, actual: float, limit: Limit) -> str:
+    """`latency_p90 6.2 s is 24% above 5 s`."""
+    if metric == "error_rate":
+        return f"error rate {actual:.1%} is above {limit.threshold:.1%}"
+    unit, by = unit_of(metric), limit.violation(actual)
+    return f"{metric} {actual:.4g} {unit} is {by:.0%} {limit.beyond} {limit.threshold:g} {unit}"
 
 
 def _holds_at(verdicts: Sequence[Verdict]) -> str | None:

