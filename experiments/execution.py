@@ -9,8 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, ProgrammingError, connection
+from django.db import connection
 
+from experiments.database import OUTAGES
 from experiments.engines.failures import last_lines
 from experiments.errors import (
     BadInput,
@@ -37,8 +38,6 @@ PROBE = 64 * 1024  # bytes that can still be written where a disk is not to blam
 # What an engine or a load generator may end with when it cannot write
 MAY_BE_THE_DISK = frozenset({FailureKind.ENGINE_CRASHED, FailureKind.BENCHMARK_ERRORS})
 RETRY_AFTER = timedelta(seconds=5)  # What may pass gets some time for it, four times as long each
-# The database is away, or its tables are just being changed
-OUTAGES = (OperationalError, InterfaceError, ProgrammingError)
 DATABASE_RETRY = 1.0  # seconds between tries to write a move
 
 
@@ -111,6 +110,7 @@ class Attempt:
             check=self.check,
             move=self.move,
             has_gpus=lambda: not self.keep_alive.lost,
+            time_left=lambda: self.deadline - time.monotonic(),
         )
 
     def claim(self) -> None:

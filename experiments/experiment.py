@@ -102,6 +102,8 @@ class Experiment(models.Model):
                 name="an_active_experiment_has_a_lease",
             ),
         ]
+        # Who is on a node is asked around each load level
+        indexes = [models.Index(fields=["node", "finished_at"], name="who_is_on_a_node")]
 
     def __str__(self) -> str:
         return f"{self.task_id}#{self.number}"

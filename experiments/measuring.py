@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from django.conf import settings
 
 from experiments import launching, scoring
 from experiments.benchmarks import BENCHMARKS
-from experiments.benchmarks.base import Level, Load, Metrics
+from experiments.benchmarks.base import Level, Load, Measurement
+from experiments.climbing import Climb
 from experiments.engines import ENGINES
 from experiments.engines.failures import explain, last_lines
 from experiments.engines.job import read_metrics
@@ -37,7 +38,8 @@ class Measuring:
     """The measurement of one configuration on the GPUs of its lease, and every process for it.
 
     `check` is called several times a second, and raises when the experiment must not go on;
-    `move` writes a move of the experiment; `has_gpus` is whether the lease is still its own.
+    `move` writes a move of the experiment; `has_gpus` is whether the lease is still its own;
+    `time_left` is how many seconds the experiment may still take.
     `where` it is, and the share of its steps (the start, each load level) that it has `reached`,
     tell of a failure.
     """
@@ -51,6 +53,7 @@ class Measuring:
         check: Callable[[], None],
         move: Callable[..., None],
         has_gpus: Callable[[], bool],
+        time_left: Callable[[], float],
     ) -> None:
         self.experiment = experiment
         self.lease = lease
@@ -59,6 +62,7 @@ class Measuring:
         self.port = reserve_port()
         self.where, self.reached = "start", 0.0
         self._check, self._move, self._has_gpus = check, move, has_gpus
+        self._time_left = time_left
         self._logs: set[Path] = set()
 
     @property
@@ -88,40 +92,20 @@ class Measuring:
     # ── an engine under a benchmark ─────────────────────────────────────────────────────────
 
     def _run_engine(self) -> dict[str, Any]:
-        """Start the engine, measure every load level, and score what was measured."""
-        results, seconds = [], []
+        """Start the engine, and measure it at its load levels."""
         with self._running_engine() as engine:
             self._wait_until_healthy(engine)
             self._move(self.experiment.begin_benchmark)
-            levels = self.file.levels()
-            for index, level in enumerate(levels):
-                began = time.monotonic()
-                self.where = f"level {index + 1} of {len(levels)}: {level.label}"
-                self.reached = (1 + index) / (1 + len(levels))  # The start is a step, too
-                results.append(
-                    scoring.LevelResult(level.label, self._measure(engine, level, index))
-                )
-                seconds.append(time.monotonic() - began)
-        score = scoring.score(
-            results,
-            parse_objective(self.file.optimization.objective),
-            self.file.slo,
-            gpus=len(self.lease.gpus),
-            max_error_rate=self.file.benchmark.max_error_rate,
-            per_gpu=self.file.per_gpu,
-        )
-        verdicts = {verdict.label: asdict(verdict) for verdict in score.levels}
-        return {
-            "metrics": scoring.overall(results),
-            "levels": [
-                {**verdicts[level.label], "metrics": level.metrics, "seconds": round(took, 3)}
-                for level, took in zip(results, seconds, strict=True)
-            ],
-            "objective_value": score.value,
-            "objective_score": score.objective_score,
-            "feasible": score.feasible,
-            "holds_at": score.holds_at or "",
-        }
+            climb = Climb(
+                self.experiment,
+                partial(self._measure, engine),
+                at=self._is_at,
+                time_left=self._time_left,
+            )
+            return climb.results()
+
+    def _is_at(self, where: str, reached: float) -> None:
+        self.where, self.reached = where, reached
 
     def _running_engine(self) -> contextlib.AbstractContextManager[Process]:
         own = launching.own_environment(self.file, self.experiment.parameters)
@@ -166,13 +150,13 @@ class Measuring:
                     FailureKind.START_TIMEOUT, f"not healthy after {limit:g} s (timeout_start)"
                 )
 
-    def _measure(self, engine: Process, level: Level, index: int) -> Metrics:
+    def _measure(self, engine: Process, level: Level, *, name: str, seed: int) -> Measurement:
         """One load level, measured by its own process on cores that are not the engine's."""
         benchmark = BENCHMARKS[self.file.benchmark.generator]
-        report = self.experiment.folder / f"level-{index + 1}.json"
+        report = self.experiment.folder / f"{name}.json"
         log = report.with_suffix(".log")
         elsewhere = os.sched_getaffinity(0) - self.cores if self.cores else set()
-        load = self._load(level, index)
+        load = self._load(level, seed)
         give_up = time.monotonic() + 2 * load.max_seconds + LEVEL_GRACE
         with self._running(benchmark.argv(load, report), log, elsewhere) as generator:
             while (exit_code := generator.wait(CHECK_EVERY)) is None:
@@ -199,12 +183,11 @@ class Measuring:
             f"{LEVEL_GRACE:g} s more",
         )
 
-    def _load(self, level: Level, index: int) -> Load:
+    def _load(self, level: Level, seed: int) -> Load:
         benchmark = self.file.benchmark
         return benchmark.load(
             level,
-            # The same requests for every configuration, other ones at every level
-            seed=self.file.optimization.seed * 1000 + index,
+            seed=seed,
             url=f"http://127.0.0.1:{self.port}",
             model=self.file.served_name(),
             model_path=benchmark.model_tokenizer or self.file.model.id_or_path,

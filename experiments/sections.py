@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from experiments.benchmarks import BENCHMARKS
-from experiments.benchmarks.base import Level, Load
+from experiments.benchmarks.base import Level, Load, StopWhen
 from experiments.benchmarks.scenarios import parse as parse_scenario
 from experiments.dimensions import Value, check_value
 from experiments.engines.flags import ENVIRONMENT_PREFIX, check_variable, format_value
@@ -179,7 +179,9 @@ class Workload(Section):
             ),
         ]
 
-    def load(self, level: Level, *, seed: int = 0, **where: str) -> Load:
+    def load(
+        self, level: Level, *, seed: int = 0, stop_when: StopWhen | None = None, **where: str
+    ) -> Load:
         """The load of one level; `where` are the fields of Load that say where to send it."""
         return Load(
             level=level,
@@ -189,6 +191,7 @@ class Workload(Section):
             arrival=self.arrival,
             seed=seed,
             request_options=self.additional_params,
+            stop_when=stop_when,
             **where,
         )
 

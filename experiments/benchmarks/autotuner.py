@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.base import Load, Metrics
+from experiments.benchmarks.base import Load, Measurement, Metrics
 from experiments.benchmarks.reports import no_measurement, read_report
 
 PROGRAM = Path(__file__).with_name("loadgen.py")
@@ -30,8 +30,8 @@ class Autotuner:
         spec = json.dumps(dataclasses.asdict(load))
         return [sys.executable, "-P", str(PROGRAM), "--spec", spec, "--report", str(report)]
 
-    def read(self, report: Path) -> Metrics:
-        """The level's metrics. Raises ExperimentFailed when they are none, or not valid.
+    def read(self, report: Path) -> Measurement:
+        """What was measured. Raises ExperimentFailed when that is nothing, or not valid.
 
         tpot and itl are left out when no request had a second token.
         """
@@ -45,7 +45,7 @@ class Autotuner:
                 f"the load generator was late by {lateness:.3f} s (limit {limit:.3f} s): "
                 "the measurement is invalid, not slow"
             )
-        return metrics
+        return Measurement(metrics, content.get("samples", {}), content.get("stopped_early", ""))
 
 
 def lateness_limit(level: dict[str, Any]) -> float:

@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 Metrics = dict[str, float]
+
+# By name (ttft, tpot, latency in seconds, input_tokens, output_tokens): one value for each request
+# that completed, in the same order; tpot is None where there was no second token.
+Samples = dict[str, list[float | None]]
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,16 @@ class Level:
 
 
 @dataclass(frozen=True)
+class StopWhen:
+    """What makes a level hopeless: it ends early when one of these can no longer come true."""
+
+    at_most: Mapping[str, float] = field(default_factory=dict)  # a time's mean or percentile
+    at_least: Mapping[str, float] = field(default_factory=dict)  # a throughput
+    max_error_rate: float = 1.0
+    after: int = 10  # answers, before anything is judged
+
+
+@dataclass(frozen=True)
 class Load:
     """What a load generator needs to know for one level. Times are in seconds."""
 
@@ -42,6 +56,26 @@ class Load:
     seed: int
     executable: str = ""  # vLLM's own program, for its own generator; empty: on the PATH
     request_options: Mapping[str, Any] = field(default_factory=dict)  # sent with every request
+    stop_when: StopWhen | None = None  # None: to the end, whatever happens
+
+    @classmethod
+    def parse(cls, spec: Mapping[str, Any]) -> Self:
+        """What `dataclasses.asdict` made of a load."""
+        stop = spec.get("stop_when")
+        nested = {"level": Level(**spec["level"]), "stop_when": StopWhen(**stop) if stop else None}
+        return cls(**{**spec, **nested})
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a load generator says of one level.
+
+    `stopped_early` is why it did not go on to the end, since the level was hopeless.
+    """
+
+    metrics: Metrics
+    samples: Samples = field(default_factory=dict)
+    stopped_early: str = ""
 
 
 class Benchmark(Protocol):
@@ -53,10 +87,10 @@ class Benchmark(Protocol):
         """The command line that measures `load` and writes `report`."""
         ...
 
-    def read(self, report: Path) -> Metrics:
-        """The level's metrics. Raises ExperimentFailed when the report holds none.
+    def read(self, report: Path) -> Measurement:
+        """What was measured. Raises ExperimentFailed when the report holds no metrics.
 
-        Keys: requests, completed, errors, error_rate, duration, requests_per_second,
+        Their keys: requests, completed, errors, error_rate, duration, requests_per_second,
         output_throughput, total_throughput (tokens per second), input_tokens,
         output_tokens (sums), {ttft,tpot,itl,latency}_{mean,p50,p90,p95,p99} (seconds),
         and, where the generator knows them, lateness_p99 (seconds) and cpu_share.

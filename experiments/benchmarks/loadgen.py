@@ -18,7 +18,7 @@ from typing import Any
 # By path, so that it does not matter where the caller stands.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from experiments.benchmarks.base import Level, Load
+from experiments.benchmarks.base import Load
 from experiments.benchmarks.client import Answer, Client, Request, open_session
 from experiments.benchmarks.reports import write_report
 from experiments.benchmarks.scenarios import Scenario, parse
@@ -125,8 +125,7 @@ def main() -> None:
     parser.add_argument("--spec", required=True, help="a Load, as a JSON object")
     parser.add_argument("--report", required=True, type=Path, help="the file to write")
     arguments = parser.parse_args()
-    spec = json.loads(arguments.spec)
-    load = Load(**{**spec, "level": Level(**spec["level"])})
+    load = Load.parse(json.loads(arguments.spec))
     write_report(arguments.report, asyncio.run(measure(load)))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.base import Load, Metrics
+from experiments.benchmarks.base import Load, Measurement, Metrics
 from experiments.benchmarks.reports import no_measurement, read_report
 from experiments.benchmarks.scenarios import Pair, Scenario, parse
 from experiments.errors import BadInput
@@ -48,15 +48,15 @@ class VllmBench:
             *("--result-filename", report.name, "--disable-tqdm"),
         ]
 
-    def read(self, report: Path) -> Metrics:
-        """The level's metrics, in seconds. Raises ExperimentFailed when there are none.
+    def read(self, report: Path) -> Measurement:
+        """What was measured, in seconds. Raises ExperimentFailed when that is nothing.
 
         tpot and itl are left out when no request had a second token. The generator says
         nothing of its own lateness, nor of its share of the CPU.
         """
         result = read_report(report)
         try:
-            return _metrics(result)
+            return Measurement(_metrics(result))
         except (KeyError, TypeError) as problem:
             raise no_measurement(f"vllm bench's report lacks {problem}") from None
 

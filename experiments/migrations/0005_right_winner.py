@@ -1,9 +1,14 @@
 """What a right winner needs to be known of a task and its experiments."""
 
-from django.db import migrations
+from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
     dependencies = [("experiments", "0004_people_and_faults")]
 
-    operations: list = []
+    operations: list = [
+        migrations.AddIndex(
+            model_name="experiment",
+            index=models.Index(fields=["node", "finished_at"], name="who_is_on_a_node"),
+        ),
+    ]

@@ -54,7 +54,7 @@ class Measurement:
 
     def read(self) -> Metrics:
         """As an experiment reads it, which a busy machine can make invalid."""
-        return Autotuner().read(self.path)
+        return Autotuner().read(self.path).metrics
 
 
 def most_in_flight(url: str) -> int:

@@ -122,7 +122,11 @@ def run(benchmark: Benchmark, load: Load, folder: Path, core: int) -> dict[str, 
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     wall = time.perf_counter() - started
-    return {**benchmark.read(report), "client_cpu_seconds": cpu, "client_wall_seconds": wall}
+    return {
+        **benchmark.read(report).metrics,
+        "client_cpu_seconds": cpu,
+        "client_wall_seconds": wall,
+    }
 
 
 def compare(arguments: argparse.Namespace, url: str, folder: Path) -> dict[str, Any]:

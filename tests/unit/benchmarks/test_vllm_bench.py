@@ -117,7 +117,7 @@ def test_a_normal_scenario_without_deviation_is_deterministic() -> None:
 
 
 def test_a_report_is_read_in_seconds(tmp_path: Path) -> None:
-    metrics = VllmBench().read(written(tmp_path, RESULT))
+    metrics = VllmBench().read(written(tmp_path, RESULT)).metrics
     assert metrics["ttft_mean"] == pytest.approx(0.100)
     assert metrics["ttft_p50"] == pytest.approx(0.103)
     assert metrics["latency_p99"] == pytest.approx(2.006)
@@ -128,7 +128,7 @@ def test_a_report_is_read_in_seconds(tmp_path: Path) -> None:
 
 
 def test_requests_of_one_token_have_no_time_per_output_token(tmp_path: Path) -> None:
-    metrics = VllmBench().read(written(tmp_path, {**RESULT, "total_output_tokens": 11}))
+    metrics = VllmBench().read(written(tmp_path, {**RESULT, "total_output_tokens": 11})).metrics
     assert "ttft_p50" in metrics and "latency_p50" in metrics
     assert not any(key.startswith(("tpot", "itl")) for key in metrics)
 
