@@ -10,7 +10,7 @@ from experiments.benchmarks.base import Level, Measurement
 from experiments.database import read_or
 from experiments.experiment import Experiment
 from experiments.neighbours import Neighbours, Watch
-from experiments.objectives import parse_objective
+from experiments.objectives import parse_objectives
 from experiments.scoring import LevelResult
 from experiments.states import Status
 
@@ -69,7 +69,7 @@ class Climb:
     ) -> None:
         self.experiment = experiment
         self.file = experiment.task.file
-        self.objective = parse_objective(self.file.optimization.objective)
+        self.objectives = parse_objectives(self.file.optimization.objective)
         self.levels = self.file.levels()
         self.measured: dict[int, Measured] = {}  # By the level's place in `levels`
         self.superseded: dict[int, Measured] = {}  # Disturbed, and measured again undisturbed
@@ -112,10 +112,15 @@ class Climb:
                 self.superseded[index], self.measured[index] = before, after
 
     def _is_close(self) -> bool:
-        """Whether it may win: as good as the best so far, or nearly."""
+        """Whether it may win: as good as the best so far, or nearly.
+
+        On a Pareto front many win, also such as score far less than the best.
+        """
+        if self.objectives.has_front:
+            return True
         best = read_or(None, lambda: best_score(self.experiment))
         own = self._score().objective_score
-        by = scoring.gain(own, best, self.objective.maximize)
+        by = scoring.gain(own, best, self.objectives.maximize)
         return by is None or by >= -CLOSE
 
     # ── what they come to ───────────────────────────────────────────────────────────────────
@@ -126,7 +131,7 @@ class Climb:
     def _score(self) -> scoring.Score:
         return scoring.score(
             self._results(),
-            self.objective,
+            self.objectives,
             self.file.slo,
             gpus=self.experiment.gpus,
             max_error_rate=self.file.benchmark.max_error_rate,
@@ -139,6 +144,8 @@ class Climb:
             "metrics": scoring.overall(self._results()),
             "levels": self._documents(score.levels),
             "objective_value": score.value,
+            "objective_values": list(score.values),
+            "penalty": score.penalty,
             "objective_score": score.objective_score,
             "feasible": score.feasible,
             "holds_at": score.holds_at or "",
@@ -157,5 +164,5 @@ def best_score(experiment: Experiment) -> float | None:
     """The best objective score of the task's other experiments so far."""
     others = experiment.task.experiments.filter(status=Status.SUCCESS, feasible=True)
     scores = list(others.exclude(pk=experiment.pk).values_list("objective_score", "feasible"))
-    index = scoring.best(scores, parse_objective(experiment.task.objective).maximize)
+    index = scoring.best(scores, experiment.task.objectives.maximize)
     return None if index is None else scores[index][0]

@@ -20,7 +20,7 @@ from experiments.engines.flags import (
 )
 from experiments.engines.job import job_environment
 from experiments.errors import BadInput
-from experiments.objectives import METRICS, parse_objective
+from experiments.objectives import METRICS, parse_objectives
 from experiments.sections import MOST_SIZES
 from experiments.space import Space
 
@@ -37,7 +37,7 @@ def contradictions(task: "TaskFile") -> Iterator[BadInput]:
     """One BadInput for each; every field of `task` is right by itself."""
     known = () if task.base_runtime == "job" else METRICS
     try:
-        parse_objective(task.optimization.objective, known)
+        parse_objectives(task.optimization.objective, known)
     except BadInput as problem:
         yield problem
     if task.benchmark.num_concurrency and task.benchmark.request_rate:

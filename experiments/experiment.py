@@ -27,6 +27,7 @@ ON_ITS_LEASE = (
 )
 OUTCOME = (
     *("cancel_requested", "metrics", "levels", "objective_value", "objective_score", "feasible"),
+    *("objective_values", "penalty"),
     *("holds_at", "error_kind", "error_message", "error_lines", "error_may_pass", "error_where"),
     *("reached", "finished_at"),
 )
@@ -69,6 +70,9 @@ class Experiment(models.Model):
     metrics = JsonText(default=dict)  # The measured metrics over all levels
     levels = JsonText(default=list)  # Each load level: label, metrics, feasible, violations
     objective_value = models.FloatField(null=True, blank=True)
+    # Each objective of the task, in its order and unit; of several the value is their mean
+    objective_values = JsonText(default=list, db_default=[])
+    penalty = models.FloatField(null=True, blank=True)  # The soft one
     objective_score = models.FloatField(null=True, blank=True)  # With the soft penalty
     feasible = models.BooleanField(null=True, blank=True)
     holds_at = models.CharField(max_length=200, blank=True)

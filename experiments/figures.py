@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from experiments.models import TuningTask
-from experiments.objectives import TIMES, parse_objective, unit_of
+from experiments.models import Experiment, TuningTask
+from experiments.objectives import TIMES, unit_of
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,36 @@ ENGINE_COLUMNS = [
 
 
 def objective(task: TuningTask) -> tuple[str, str, float]:
-    """The objective's metric in words, its unit, and the factor to that unit."""
-    metric = parse_objective(task.objective).metric
-    words = metric.replace("_", " ")
+    """The score in words, its unit, and the factor to that unit: of one objective, its metric's."""
+    if task.objectives.several:
+        return "score", "", 1.0  # A mean of ratios
+    return metric(task, task.objectives.each[0].metric)
+
+
+def metric(task: TuningTask, name: str) -> tuple[str, str, float]:
+    """A metric in words, its unit, and the factor from the database's unit to that one."""
+    words = name.replace("_", " ")
     if task.engine == "job":
         return words, "", 1.0
-    if metric.split("_")[0] in TIMES:
-        return words, "ms", 1000.0
-    return words, unit_of(metric), 1.0
+    unit = unit_of(name)
+    return (words, "ms", 1000.0) if name.split("_")[0] in TIMES else (words, unit, 1.0)
+
+
+def goals(task: TuningTask) -> list[tuple[str, float]]:
+    """A column for each of several objectives: its title, and the factor to the title's unit."""
+    if not task.objectives.several:
+        return []
+    found = [metric(task, objective.metric) for objective in task.objectives.each]
+    return [(f"{words} {unit}".rstrip(), factor) for words, unit, factor in found]
+
+
+def reached(task: TuningTask, experiment: Experiment) -> list[tuple[str, str]]:
+    """What it reached in each of several objectives, with the column's title."""
+    values = experiment.objective_values or [None] * len(task.objectives.each)
+    return [
+        (title, "" if value is None else number(value * factor))
+        for (title, factor), value in zip(goals(task), values, strict=False)
+    ]
 
 
 def remaining(end: datetime, now: datetime) -> str:

@@ -18,6 +18,7 @@ from experiments.benchmarks import BENCHMARKS
 from experiments.engines import ENGINES
 from experiments.errors import BadInput
 from experiments.models import TuningTask
+from experiments.objectives import write_objectives
 from experiments.sections import HIGHEST_PRIORITY, Optimization, Resources, Workload
 from experiments.strategies import STRATEGIES
 
@@ -155,9 +156,13 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
         "name: 256..8192 log · name: true, false",
     )
     strategy = choice({name: name.replace("_", " ") for name in STRATEGIES})
-    objective = line(
+    objective = DataField(
+        write=write_objectives,
+        widget=UnfoldAdminTextInputWidget(),
         help_text="maximize_throughput, minimize_latency, minimize_ttft, minimize_tpot, or "
-        "maximize_ or minimize_ with a metric"
+        "maximize_ or minimize_ with a metric. Several, for a Pareto front: "
+        "maximize_throughput, minimize_ttft_p90 · with weights: maximize_throughput: 2, "
+        "minimize_ttft: 1",
     )
     max_experiments = whole(1, required=False, help_text="At most, the engine's defaults included")
     timeout = forms.FloatField(

@@ -22,7 +22,7 @@ from experiments.errors import ExperimentFailed
 from experiments.health import is_healthy
 from experiments.marks import Mark, ProcessId, clean_environment
 from experiments.models import Experiment
-from experiments.objectives import parse_objective
+from experiments.objectives import parse_objectives
 from experiments.pool import site
 from experiments.processes import Process, reserve_port, rotate, tail
 from experiments.states import FailureKind
@@ -216,11 +216,12 @@ class Measuring:
         if exit_code != 0:
             raise self._engine_failure(job)
         metrics = read_metrics(tail(self.engine_log))
-        objective = parse_objective(self.file.optimization.objective)
-        value = scoring.score_job(metrics, objective).objective_score
+        objectives = parse_objectives(self.file.optimization.objective)
+        score = scoring.score_job(metrics, objectives)
         return {
             "metrics": {name: x for name, x in metrics.items() if math.isfinite(x)},
-            "objective_value": value,
-            "objective_score": value,
+            "objective_value": score.value,
+            "objective_values": list(score.values),
+            "objective_score": score.objective_score,
             "feasible": True,
         }

@@ -15,6 +15,7 @@ from experiments.audit import AuditEntry
 from experiments.columns import JsonText, choices
 from experiments.errors import IllegalMove, MovedElsewhere
 from experiments.experiment import Experiment, Move
+from experiments.objectives import Objectives, objectives_of, write_objectives
 from experiments.states import ENDED, TASK_ENDED, TASK_MOVES, Status, TaskStatus
 from experiments.taskfile import TaskFile, from_dict
 
@@ -36,7 +37,7 @@ class TuningTask(models.Model):
     description = models.TextField(blank=True)
     engine = models.CharField(max_length=20)
     model = models.CharField(max_length=500, blank=True)
-    objective = models.CharField(max_length=100)
+    objective = models.TextField()  # One or several, in one line
     max_parallel_experiments = models.PositiveIntegerField(
         default=1,
         help_text="Number of experiments to run concurrently (limited by GPU availability)",
@@ -83,13 +84,18 @@ class TuningTask(models.Model):
         """The task file, checked again by the same rules that let it in."""
         return task_file(json.dumps(self.specification))
 
+    @property
+    def objectives(self) -> Objectives:
+        """What it wants to make better."""
+        return objectives_of(self.objective)
+
     def describe(self, file: TaskFile) -> None:
         """Take over every field of `file`; the caller saves."""
         self.name = file.task_name
         self.description = file.description
         self.engine = file.base_runtime
         self.model = file.model.id_or_path
-        self.objective = file.optimization.objective
+        self.objective = write_objectives(file.optimization.objective)
         self.max_parallel_experiments = file.optimization.max_parallel_experiments
         self.max_experiments = file.optimization.max_iterations
         self.priority = file.optimization.priority

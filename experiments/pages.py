@@ -8,21 +8,23 @@ from typing import Any
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from experiments import progress, reports, scoring, tuning
+from experiments import progress, reports, tuning
 from experiments.errors import BadInput
 from experiments.figures import (
     ENGINE_COLUMNS,
     Column,
     elapsed,
+    goals,
     number,
     objective,
     percent,
     plain,
+    reached,
     remaining,
     span,
 )
 from experiments.models import Experiment, TuningTask
-from experiments.objectives import parse_objective
+from experiments.scatter import scatter
 from experiments.sections import Optimization
 from experiments.states import LEASED, ON_A_WORKER, Status, TaskStatus
 
@@ -68,11 +70,14 @@ def live(task: TuningTask) -> dict[str, Any]:
     """Everything that the live page of a task shows."""
     experiments = list(task.experiments.defer("levels", "command").order_by("number"))
     best = tuning.best_of(task, experiments)
+    front = tuning.front_of(task, experiments)
     baseline = tuning.baseline_of(experiments)
     columns = columns_of(task, experiments)
     failed = sum(one.status == Status.FAILED for one in experiments)
     now = timezone.now()
     rows = [row(task, e, best, baseline, columns, now) for e in experiments[-BLOCKS:]]
+    for one in rows:
+        one["is_on_front"] = one["experiment"] in front
     return {
         "task": task,
         "tone": TONES.get(TaskStatus(task.status), "bad"),
@@ -84,11 +89,15 @@ def live(task: TuningTask) -> dict[str, Any]:
         "is_moving": task.status == TaskStatus.RUNNING
         or any(e.status in LEASED for e in experiments),
         "numbers": numbers(task, experiments, best, baseline, now),
+        "goals": goals(task),
         "columns": columns,
         "rows": rows[: -SHOWN - 1 : -1],
         "left_out": max(0, len(experiments) - SHOWN),
         "blocks": rows,
         "winner": None if best is None else winner(task, best, baseline, columns),
+        "front": front,
+        "knee": reports.KNEE,
+        "scatter": scatter(task, experiments, front, best),
     }
 
 
@@ -107,7 +116,7 @@ def numbers(
     failed = sum(experiment.status == Status.FAILED for experiment in experiments)
     running = sum(experiment.status in ON_A_WORKER for experiment in experiments)
     waiting = len(experiments) - ended - running
-    metric, unit, factor = objective(task)
+    words, unit, factor = objective(task)
     score = None if best is None else best.objective_score
     at_once = f"of at most {task.max_parallel_experiments} at once"
     figures: list[dict[str, Any]] = [
@@ -124,7 +133,7 @@ def numbers(
             "note": f"{waiting} waiting, {at_once}" if waiting else at_once,
         },
         {
-            "label": f"Best {metric}",
+            "label": f"Best {words}",
             "value": "–" if score is None else number(score * factor),
             "unit": "" if score is None else unit,
             "note": "nothing measured yet" if best is None else f"experiment #{best.number}",
@@ -181,9 +190,9 @@ def columns_of(task: TuningTask, experiments: Sequence[Experiment]) -> list[Colu
     """What is shown of the metrics: of a job the first ones that are not its objective."""
     if task.engine != "job":
         return ENGINE_COLUMNS
-    found = parse_objective(task.objective)
+    wanted = {name for one in task.objectives.each for name in (one.word, one.metric)}
     names = dict.fromkeys(name for experiment in experiments for name in experiment.metrics)
-    others = [name for name in names if name not in (found.word, found.metric)]
+    others = [name for name in names if name not in wanted]
     return [Column(name, name) for name in others[:MOST_COLUMNS]]
 
 
@@ -206,6 +215,7 @@ def row(
         "remark": remark(experiment, misses),
         "parameters": [(name, plain(value)) for name, value in experiment.parameters.items()],
         "score": "" if score is None else number(score * factor),
+        "goals": reached(task, experiment),
         "change": change(task, experiment, baseline) if succeeded else "",
         "metrics": [(column.title, column.text(experiment.metrics)) for column in columns],
         "duration": elapsed(experiment.started_at, experiment.finished_at, now),
@@ -242,8 +252,7 @@ def change(task: TuningTask, experiment: Experiment, baseline: Experiment | None
     """How much better than the engine's defaults."""
     if baseline is None or not baseline.feasible or experiment.pk == baseline.pk:
         return ""
-    maximize = parse_objective(task.objective).maximize
-    share = scoring.gain(experiment.objective_score, baseline.objective_score, maximize)
+    share = reports.gain(task, experiment, baseline)
     return "" if share is None else percent(share)
 
 
@@ -256,7 +265,10 @@ def winner(
     except BadInput as problem:  # Written by another version, whose file we cannot read
         command = f"# {problem}"
     other = baseline if baseline is not None and baseline.pk != best.pk else None
-    compared = [
+    theirs = reached(task, other) if other else [("", "")] * len(goals(task))
+    pairs = zip(theirs, reached(task, best), strict=True)
+    compared = [(title, before, now) for (_, before), (title, now) in pairs]
+    compared += [
         (column.title, column.text(other.metrics) if other else "", column.text(best.metrics))
         for column in columns
     ]

@@ -12,7 +12,10 @@ from django.utils import timezone
 from experiments import launching, progress, scoring, tuning
 from experiments.documents import write_yaml
 from experiments.models import Experiment, TuningTask
-from experiments.objectives import parse_objective
+from experiments.objectives import unit_of
+
+# Which of a Pareto front is called the best
+KNEE = "The winner is the one whose ratios to the others, multiplied, are the largest"
 
 
 def document(task: TuningTask) -> dict[str, Any]:
@@ -23,7 +26,9 @@ def document(task: TuningTask) -> dict[str, Any]:
     return {
         **summary(task, experiments),
         "description": task.description,
+        "objectives": objectives(task),
         "best": None if best is None else result(task, best),
+        "pareto_front": [one.number for one in tuning.front_of(task, experiments)],
         "baseline": None if baseline is None else result(task, baseline),
         "specification": task.specification,
         "experiments": [one_experiment(experiment) for experiment in experiments],
@@ -60,9 +65,24 @@ def result(task: TuningTask, experiment: Experiment) -> dict[str, Any]:
         "number": experiment.number,
         "parameters": experiment.parameters,
         "objective_score": experiment.objective_score,
+        "objective_values": experiment.objective_values,
         "metrics": experiment.metrics,
         "command": launch_line(task, experiment),
     }
+
+
+def objectives(task: TuningTask) -> list[dict[str, Any]]:
+    """Each objective, in the order of `objective_values`, with its share of the score."""
+    every = task.objectives
+    return [
+        {
+            "metric": one.metric,
+            "unit": unit_of(one.metric) if task.engine != "job" else "",
+            "maximize": one.maximize,
+            "weight": share,
+        }
+        for one, share in zip(every.each, every.shares(), strict=True)
+    ]
 
 
 def one_experiment(experiment: Experiment) -> dict[str, Any]:
@@ -82,6 +102,8 @@ def one_experiment(experiment: Experiment) -> dict[str, Any]:
         "metrics": experiment.metrics,
         "levels": experiment.levels,
         "objective_score": experiment.objective_score,
+        "objective_values": experiment.objective_values,
+        "penalty": experiment.penalty,
         "feasible": experiment.feasible,
         "holds_at": experiment.holds_at or None,
         "error": error if experiment.error_kind else None,
@@ -99,11 +121,21 @@ def one_experiment(experiment: Experiment) -> dict[str, Any]:
 
 
 def gain(task: TuningTask, best: Experiment | None, baseline: Experiment | None) -> float | None:
-    """How much better the best is than the engine's defaults: 0.18 is 18 % better."""
+    """How much better the best is than the engine's defaults: 0.18 is 18 % better.
+
+    Of several objectives it is the weighted geometric mean of their ratios.
+    """
     if best is None or baseline is None or not baseline.feasible:
         return None
-    maximize = parse_objective(task.objective).maximize
-    return scoring.gain(best.objective_score, baseline.objective_score, maximize)
+    return scoring.gain(best.objective_score, baseline.objective_score, task.objectives.maximize)
+
+
+def values_in_words(task: TuningTask, experiment: Experiment) -> list[str]:
+    """`output_throughput 512 tok/s` for each of several objectives."""
+    return [
+        f"{one['metric']} {value:.4g} {one['unit']}".rstrip()
+        for one, value in zip(objectives(task), experiment.objective_values, strict=False)
+    ]
 
 
 def launch_line(task: TuningTask, experiment: Experiment) -> str:
@@ -166,23 +198,45 @@ def spreadsheet_safe(value: Any) -> Any:
 def as_markdown(task: TuningTask) -> str:
     """A report for people: the winner, its gain, and every experiment."""
     experiments = list(task.experiments.all())
-    best = tuning.best_of(task, experiments)
+    front = tuning.front_of(task, experiments)
     lines = [f"# {task.name}", "", f"{task.status} · {task.engine} · {task.objective}", ""]
-    if best is None:
-        lines += ["No configuration met the objectives.", ""]
-    else:
-        percent = gain(task, best, tuning.baseline_of(experiments))
-        lines += [f"**Winner: #{best.number}**, score {best.objective_score:.4g}"]
-        if percent is not None:
-            lines[-1] += f", {percent:+.1%} against the engine's defaults"
-        lines += ["", "```", launch_line(task, best), "```", ""]
+    lines += [*_winner(task, experiments), *_front(task, front)]
     lines += ["| # | status | score | feasible | parameters | error |", "|--:|---|--:|---|---|---|"]
     for e in experiments:
         score = "" if e.objective_score is None else f"{e.objective_score:.4g}"
         chosen = ", ".join(f"{name}={value}" for name, value in e.parameters.items())
-        cells = [str(e.number), e.status, score, str(e.feasible), chosen, e.error_message]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append(
+            _row([str(e.number), e.status, score, str(e.feasible), chosen, e.error_message])
+        )
     return "\n".join(lines) + "\n"
+
+
+def _winner(task: TuningTask, experiments: Sequence[Experiment]) -> list[str]:
+    best = tuning.best_of(task, experiments)
+    if best is None:
+        return ["No configuration met the objectives.", ""]
+    line = f"**Winner: #{best.number}**, score {best.objective_score:.4g}"
+    percent = gain(task, best, tuning.baseline_of(experiments))
+    if percent is not None:
+        line += f", {percent:+.1%} against the engine's defaults"
+    return [line, "", "```", launch_line(task, best), "```", ""]
+
+
+def _front(task: TuningTask, front: Sequence[Experiment]) -> list[str]:
+    """The Pareto front as a table; nothing for a task that has none."""
+    if not front:
+        return []
+    metrics = [one["metric"] for one in objectives(task)]
+    lines = [f"## Pareto front: {len(front)} of them", "", f"{KNEE}.", ""]
+    lines += [_row(["#", *metrics, "parameters"]), "|--:|" + "--:|" * len(metrics) + "---|"]
+    for e in front:
+        chosen = ", ".join(f"{name}={value}" for name, value in e.parameters.items())
+        lines.append(_row([str(e.number), *(f"{x:.4g}" for x in e.objective_values), chosen]))
+    return [*lines, "", "## Every experiment", ""]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 EXPORTS = {

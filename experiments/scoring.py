@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments.errors import ExperimentFailed
-from experiments.objectives import PERCENTILES, THROUGHPUTS, Objective, unit_of
+from experiments.objectives import PERCENTILES, THROUGHPUTS, Objectives, unit_of
+from experiments.pareto import penalised, together
 from experiments.slo import Limit, Slo
 from experiments.states import FailureKind
 
@@ -37,10 +38,12 @@ class Verdict:
 class Score:
     """`value` is the objective in its own unit, `objective_score` the same with the penalty.
 
+    `values` are all objectives in their own units; of several, `value` is the geometric mean.
     `holds_at` is the label of the heaviest level up to which every level is feasible.
     """
 
     value: float
+    values: tuple[float, ...]
     objective_score: float
     feasible: bool
     penalty: float
@@ -51,7 +54,7 @@ class Score:
 
 def score(
     levels: Sequence[LevelResult],
-    objective: Objective,
+    objectives: Objectives,
     slo: Slo | None = None,
     *,
     gpus: int = 1,
@@ -62,13 +65,15 @@ def score(
 
     `per_gpu` divides throughputs by `gpus`, for tasks whose configurations use different
     numbers of them. `max_error_rate` is a hard limit unless the SLOs have one of their own.
-    Raises ExperimentFailed when the objective, or a metric with a limit, was not measured.
+    Raises ExperimentFailed when an objective, or a metric with a limit, was not measured.
     """
-    value = _over_levels(levels, objective.metric, objective.maximize)
-    if per_gpu and objective.metric in THROUGHPUTS:
-        value /= gpus
+    values = tuple(
+        _over_levels(levels, one.metric, one.maximize)
+        / (gpus if per_gpu and one.metric in THROUGHPUTS else 1)
+        for one in objectives.each
+    )
+    value = together(values, objectives)
     penalty = soft_penalty(levels, slo)
-    worse = 1 / (1 + penalty) if objective.maximize else 1 + penalty
     verdicts, reasons = [], []
     for level in levels:
         fatal, violations = _examine(level, slo, max_error_rate)
@@ -76,7 +81,8 @@ def score(
         reasons += [f"{level.label}: {violation}" for violation in fatal]
     return Score(
         value=value,
-        objective_score=value * worse,
+        values=values,
+        objective_score=penalised(value, penalty, objectives.maximize),
         feasible=not reasons,
         penalty=penalty,
         levels=verdicts,
@@ -85,14 +91,17 @@ def score(
     )
 
 
-def score_job(metrics: Mapping[str, float], objective: Objective) -> Score:
-    """The score of a job: the number that its own output gives under the objective's name.
+def score_job(metrics: Mapping[str, float], objectives: Objectives) -> Score:
+    """The score of a job: the numbers that its own output gives under the objectives' names.
 
-    Raises ExperimentFailed when that number is missing or not finite.
+    Raises ExperimentFailed when one is missing or not finite.
     """
-    name = objective.word if objective.word in metrics else objective.metric
-    value = _measured(metrics, name, "the output")
-    return Score(value, value, True, 0.0, [], None, [])
+    values = tuple(
+        _measured(metrics, one.word if one.word in metrics else one.metric, "the output")
+        for one in objectives.each
+    )
+    value = together(values, objectives)
+    return Score(value, values, value, True, 0.0, [], None, [])
 
 
 def overall(levels: Sequence[LevelResult]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from experiments.benchmarks.scenarios import parse as parse_scenario
 from experiments.dimensions import Value, check_value
 from experiments.engines.flags import ENVIRONMENT_PREFIX, check_variable, format_value
 from experiments.notation import nearest
-from experiments.objectives import parse_objective
+from experiments.objectives import parse_objectives, read_objectives
 from experiments.strategies import STRATEGIES
 from experiments.validation import (
     LARGEST,
@@ -83,7 +83,7 @@ class Optimization(Section):
     """How to search, for what, and how much."""
 
     strategy: str = "bayesian"
-    objective: str
+    objective: str | list[str] | dict[str, int | float]  # several: a list, or each with its weight
     max_iterations: AtLeastOne = 10  # experiments
     timeout_per_iteration: Duration = 600  # seconds for one experiment, engine start included
     timeout_start: Duration | None = None  # seconds for the engine's start alone
@@ -96,11 +96,11 @@ class Optimization(Section):
     def is_a_strategy(cls, name: str) -> str:
         return _one_of(name, STRATEGIES, "a strategy")
 
-    @field_validator("objective")
+    @field_validator("objective", mode="plain")
     @classmethod
-    def is_an_objective(cls, text: str) -> str:
-        parse_objective(text)
-        return text
+    def are_objectives(cls, raw: Any) -> Any:
+        parse_objectives(raw)
+        return read_objectives(raw) if isinstance(raw, str) else raw
 
 
 class Resources(Section):

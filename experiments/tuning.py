@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 from django.db import IntegrityError, transaction
 
-from experiments import planning, scoring
+from experiments import pareto, planning, scoring
 from experiments.errors import MovedElsewhere
 from experiments.estimate import estimate
 from experiments.models import Experiment, TuningTask
-from experiments.objectives import parse_objective
+from experiments.objectives import Objectives
 from experiments.space import Configuration
 from experiments.states import ENDED, FailureKind, Status, TaskStatus
 from experiments.strategies import STRATEGIES
@@ -22,6 +22,8 @@ class Past(NamedTuple):
     status: str
     parameters: Configuration
     objective_score: float | None
+    objective_values: list[float]
+    penalty: float | None
     feasible: bool | None
     error_kind: str
     error_may_pass: bool
@@ -73,13 +75,13 @@ def next_configuration(task: TuningTask, experiments: Sequence[Past]) -> Configu
         return {}  # The baseline: the engine's defaults
     return STRATEGIES[optimization.strategy].ask(
         file.space(),
-        [trial(experiment) for experiment in experiments],
-        maximize=parse_objective(optimization.objective).maximize,
+        [trial(experiment, task.objectives) for experiment in experiments],
+        maximize=task.objectives.maximize,
         seed=optimization.seed,
     )
 
 
-def trial(experiment: Past) -> Trial:
+def trial(experiment: Past, objectives: Objectives) -> Trial:
     """An experiment as a strategy sees it. What was lost, cancelled, or failed for a reason that
     may pass says nothing of its configuration."""
     succeeded = experiment.status == Status.SUCCESS
@@ -90,6 +92,14 @@ def trial(experiment: Past) -> Trial:
         score=experiment.objective_score if succeeded else None,
         feasible=(bool(experiment.feasible) and succeeded) if known else None,
         reached=experiment.reached or 0.0,
+        scores=scores_of(experiment, objectives) if succeeded else (),
+    )
+
+
+def scores_of(experiment: Past | Experiment, objectives: Objectives) -> tuple[float, ...]:
+    """What it reached, as numbers of which each is better when it is higher."""
+    return pareto.turned(
+        experiment.objective_score, experiment.objective_values, experiment.penalty, objectives
     )
 
 
@@ -130,13 +140,30 @@ def finish(task: TuningTask, tried: int) -> None:
 
 
 def best_of(task: TuningTask, experiments: Sequence[Experiment]) -> Experiment | None:
-    """The winner so far: feasible, and the best score; the older one of equals."""
+    """The winner so far: feasible, and the best score; the older one of equals.
+
+    Of a Pareto front that is the one with the largest product of ratios to any other experiment.
+    """
     in_order = sorted(experiments, key=lambda experiment: experiment.number)
+    if task.objectives.has_front:
+        in_order = front_of(task, in_order)
     index = scoring.best(
         [(experiment.objective_score, experiment.feasible) for experiment in in_order],
-        parse_objective(task.objective).maximize,
+        task.objectives.maximize,
     )
     return None if index is None else in_order[index]
+
+
+def front_of(task: TuningTask, experiments: Sequence[Experiment]) -> list[Experiment]:
+    """The Pareto front: the feasible ones that no other feasible one beats in every objective.
+
+    Empty for a task whose objectives have one winner.
+    """
+    if not task.objectives.has_front:
+        return []
+    candidates = [e for e in experiments if e.feasible and e.status == Status.SUCCESS]
+    scores = [scores_of(experiment, task.objectives) for experiment in candidates]
+    return [candidates[index] for index in pareto.pareto_front(scores)]
 
 
 def baseline_of(experiments: Sequence[Experiment]) -> Experiment | None:

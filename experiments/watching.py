@@ -103,7 +103,7 @@ def outcome(task: TuningTask) -> list[str]:
     chosen = " ".join(f"{key}={value}" for key, value in best.parameters.items())
     lines = [
         f"winner          #{best.number} {chosen or 'the engine’s defaults'}",
-        f"{task.objective:<15} {best.objective_score:.4g}",
+        *scored(task, best, tuning.front_of(task, experiments)),
         f"launch command  {reports.launch_line(task, best)}",
     ]
     percent = reports.gain(task, best, tuning.baseline_of(experiments))
@@ -111,5 +111,19 @@ def outcome(task: TuningTask) -> list[str]:
         baseline = tuning.baseline_of(experiments)
         assert baseline is not None
         defaults = f"{baseline.objective_score:.4g}"
-        lines.insert(2, f"gain            {percent:+.1%} over the engine's defaults ({defaults})")
+        if task.objectives.several:
+            defaults = ", ".join(reports.values_in_words(task, baseline))
+        lines.insert(-1, f"gain            {percent:+.1%} over the engine's defaults ({defaults})")
+    return lines
+
+
+def scored(task: TuningTask, best: Experiment, front: Sequence[Experiment]) -> list[str]:
+    """The winner's score; of several objectives each one, and the front that it is on."""
+    if not task.objectives.several:
+        return [f"{task.objective:<15} {best.objective_score:.4g}"]
+    lines = [f"objectives      {', '.join(reports.values_in_words(task, best))}"]
+    if front:
+        others = ", ".join(f"#{one.number}" for one in front)
+        lines.append(f"Pareto front    {others}: nothing beats these in every objective")
+        lines.append(f"                {reports.KNEE}")
     return lines

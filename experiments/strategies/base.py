@@ -14,12 +14,15 @@ class Trial:
     `score` is None while it runs, when it failed and when it was cancelled; higher is
     better when `maximize`, whatever the objective. `feasible` is None while it runs. `reached` is
     the share of its steps (the start, each load level), from 0 to 1, that a failed one had done.
+    `scores` are turned so that higher is better: one for each objective of a Pareto front, else
+    one; empty where `score` is None.
     """
 
     configuration: Configuration
     score: float | None
     feasible: bool | None
     reached: float = 0.0
+    scores: tuple[float, ...] = ()
 
 
 class Strategy(Protocol):

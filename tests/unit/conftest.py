@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from experiments import pareto
 from experiments.models import Experiment, TuningTask
 from experiments.pool import gpu_pool
 from experiments.states import Status, TaskStatus
@@ -54,6 +55,38 @@ def make_experiment(make_task: Callable[..., TuningTask]) -> Callable[..., Exper
         return Experiment.objects.create(task=task, number=number, **fields)
 
     return make
+
+
+TWO = ["maximize_throughput", "minimize_ttft_p90"]
+
+
+def measured(
+    make: Callable[..., Experiment], task: TuningTask, *values: float, **fields: Any
+) -> Experiment:
+    """A finished experiment of a task with several objectives, as a worker writes it."""
+    done: dict[str, Any] = {
+        "status": Status.SUCCESS,
+        "feasible": True,
+        "objective_values": list(values),
+        "objective_score": pareto.together(values, task.objectives),
+        "penalty": 0.0,
+    }
+    return make(task, **{**done, **fields})
+
+
+@pytest.fixture
+def task_with_a_front(
+    make_task: Callable[..., TuningTask], make_experiment: Callable[..., Experiment]
+) -> TuningTask:
+    """Throughput and TTFT: #4 and #5 are on the front, and #5 is the best; #1 is the baseline."""
+    task = make_task(objective=TWO)
+    measured(make_experiment, task, 100.0, 1.0, is_baseline=True, parameters={})
+    measured(make_experiment, task, 900.0, 0.1, feasible=False)  # It collapses at some level
+    make_experiment(task, status=Status.FAILED, feasible=False, objective_values=[950.0, 0.1])
+    measured(make_experiment, task, 300.0, 1.5)  # 3 x 1 / 1.5
+    measured(make_experiment, task, 150.0, 0.5)  # 1.5 x 2: the most
+    measured(make_experiment, task, 140.0, 0.6)
+    return task
 
 
 @pytest.fixture

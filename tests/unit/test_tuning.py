@@ -10,9 +10,10 @@ import pytest
 from experiments import tuning
 from experiments.demo_models import write_folder
 from experiments.models import Experiment, TuningTask
+from experiments.objectives import objectives_of
 from experiments.states import FailureKind, Status, TaskStatus
 from experiments.taskfile import from_dict
-from tests.unit.conftest import SPECIFICATION
+from tests.unit.conftest import SPECIFICATION, TWO, measured
 
 MakeTask = Callable[..., TuningTask]
 Make = Callable[..., Experiment]
@@ -93,9 +94,42 @@ def test_a_failure_teaches_how_far_it_came_unless_it_may_pass(
     make_experiment(task, **late)
     make_experiment(task, **late, error_may_pass=True)
     make_experiment(task, status=Status.FAILED, error_kind=FailureKind.LOST)
-    trials = [tuning.trial(past) for past in tuning.history(task)]
+    trials = [tuning.trial(past, task.objectives) for past in tuning.history(task)]
     assert [trial.feasible for trial in trials] == [False, None, None]
     assert trials[0].reached == 0.75 and trials[0].score is None
+
+
+def test_of_several_objectives_a_strategy_sees_each_turned_so_that_higher_is_better(
+    make_task: MakeTask, make_experiment: Make
+) -> None:
+    front, weighed = make_task(objective=TWO), "maximize_throughput: 2, minimize_ttft_p90: 1"
+    measured(make_experiment, front, 800.0, 0.5, penalty=1.0)
+    (past,) = tuning.history(front)
+    assert tuning.trial(past, front.objectives).scores == (400.0, -1.0)
+    (score,) = tuning.trial(past, objectives_of(weighed)).scores
+    assert score == past.objective_score
+    assert tuning.trial(past, objectives_of("minimize_ttft")).scores == (-score,)
+
+
+def test_a_front_has_neither_infeasible_nor_failed_ones_and_the_best_is_on_it(
+    task_with_a_front: TuningTask,
+) -> None:
+    experiments = list(task_with_a_front.experiments.all())
+    assert [e.number for e in tuning.front_of(task_with_a_front, experiments)] == [4, 5]
+    best = tuning.best_of(task_with_a_front, experiments)
+    assert best is not None and best.number == 5
+
+
+def test_with_weights_there_is_one_winner_and_no_front(
+    make_task: MakeTask, make_experiment: Make
+) -> None:
+    task = make_task(objective={TWO[0]: 3, TWO[1]: 1})
+    measured(make_experiment, task, 300.0, 1.5)
+    measured(make_experiment, task, 150.0, 0.5)
+    experiments = list(task.experiments.all())
+    best = tuning.best_of(task, experiments)
+    assert best is not None and best.number == 1
+    assert tuning.front_of(task, experiments) == []
 
 
 def test_the_older_one_of_equals_wins(make_task: MakeTask, make_experiment: Make) -> None:

@@ -31,3 +31,17 @@ def test_who_waits_for_a_paused_task_is_told_so_and_goes_on_waiting(
     assert lines[0].startswith("#1")
     said = f"task is paused: `manage.py resume {task.pk}` lets it go on"
     assert [line for line in lines if "paused" in line] == [said, said]
+
+
+def test_the_winner_of_several_objectives_is_told_with_its_front(
+    task_with_a_front: TuningTask,
+) -> None:
+    lines = watching.outcome(task_with_a_front)
+    assert lines[0].startswith("winner          #5")
+    assert lines[1] == "objectives      output_throughput 150 tok/s, ttft_p90 0.5 s"
+    assert lines[2].startswith("Pareto front    #4, #5: ")
+    assert lines[-2] == (
+        "gain            +73.2% over the engine's defaults "
+        "(output_throughput 100 tok/s, ttft_p90 1 s)"
+    )
+    assert lines[-1].startswith("launch command  vllm serve")
