@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from experiments.errors import BadInput
@@ -15,11 +15,39 @@ LARGEST = 2**63 - 1  # the largest whole number that programs and databases take
 
 
 @dataclass(frozen=True)
-class Choices:
-    """One of these values, in the user's order. `true` and 1 are different values."""
+class Condition:
+    """The values of another parameter with which a parameter exists."""
+
+    parameter: str
+    values: tuple[Value, ...]
+
+    def holds(self, configuration: Mapping[str, Value]) -> bool:
+        """Not where the other parameter is absent itself."""
+        value = configuration.get(self.parameter)
+        return value is not None and any(same(value, known) for known in self.values)
+
+
+@dataclass(frozen=True)
+class Named:
+    """What all kinds of dimension have: a name, and perhaps conditions, which must all hold."""
 
     name: str
+    when: tuple[Condition, ...] = field(default=(), kw_only=True)
+
+    def exists(self, configuration: Mapping[str, Value]) -> bool:
+        """Whether it has a value beside those of `configuration`, in which nothing is inactive."""
+        return all(condition.holds(configuration) for condition in self.when)
+
+
+@dataclass(frozen=True)
+class Choices(Named):
+    """One of these values, in the user's order. `true` and 1 are different values.
+
+    `order` is what the user says of that order, if anything: whether neighbours are alike.
+    """
+
     options: tuple[Value, ...]
+    order: bool | None = None
 
     def __post_init__(self) -> None:
         field = f"parameters.{self.name}"
@@ -36,6 +64,19 @@ class Choices:
     def count(self) -> int:
         return len(self.options)
 
+    @property
+    def ordered(self) -> bool:
+        """Whether neighbours in the list are alike: unless the user says so or denies it, numbers
+        are that ascend or descend.
+        """
+        if self.order is not None:
+            return self.order
+        numbers = [value for value in self.options if is_number(value)]
+        return len(numbers) == self.count > 1 and numbers in (
+            sorted(numbers),
+            sorted(numbers, reverse=True),
+        )
+
     def values(self) -> Sequence[Value]:
         return self.options
 
@@ -48,18 +89,16 @@ class Choices:
 
     def index(self, value: Value) -> int | None:
         """The position of `value`; None when it is not one of the choices."""
-        same = (i for i, known in enumerate(self.options) if identity(known) == identity(value))
-        return next(same, None)
+        return next((i for i, known in enumerate(self.options) if same(known, value)), None)
 
     def contains(self, value: Value) -> bool:
         return self.index(value) is not None
 
 
 @dataclass(frozen=True)
-class Integer:
+class Integer(Named):
     """A whole number from `low` to `high`, both included, in steps from `low`."""
 
-    name: str
     low: int
     high: int
     step: int = 1
@@ -98,10 +137,9 @@ class Integer:
 
 
 @dataclass(frozen=True)
-class Continuous:
+class Continuous(Named):
     """A number from `low` to `high`, both included; with a step, only every step from `low`."""
 
-    name: str
     low: float
     high: float
     step: float | None = None
@@ -207,6 +245,13 @@ def canonical(value: Value) -> Value:
         return value
     rounded = float(f"{value:.12g}")
     return int(rounded) if rounded.is_integer() else rounded
+
+
+def same(one: Value, other: Value) -> bool:
+    """Whether two values are equal: `true` is not 1, and "1" is not 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    return canonical(one) == canonical(other)
 
 
 def identity(value: Value) -> str:

@@ -4,10 +4,12 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from experiments.dimensions import (
     Choices,
+    Condition,
     Continuous,
     Dimension,
     Integer,
@@ -34,10 +36,10 @@ KINDS = {
     "bool": "boolean",
 }
 KEYS = {
-    "integer": ["low", "high", "step", "log"],
-    "continuous": ["low", "high", "step", "log"],
-    "categorical": ["values"],
-    "boolean": [],
+    "integer": ["low", "high", "step", "log", "when"],
+    "continuous": ["low", "high", "step", "log", "when"],
+    "categorical": ["values", "ordered", "when"],
+    "boolean": ["when"],
 }
 
 MOST_DIGITS = 100
@@ -78,14 +80,35 @@ def _from_mapping(name: str, raw: Mapping[str, Any]) -> Dimension:
     for key in raw:
         if key not in ["type", *KEYS[kind]]:
             raise BadInput(f"{field}.{key}", f"unknown field{nearest(key, KEYS[kind])}")
+    when = _conditions(f"{field}.when", raw.get("when", {}))
     if kind == "boolean":
-        return Choices(name, (True, False))
+        return Choices(name, (True, False), when=when)
     if kind == "categorical":
-        values = raw.get("values")
+        values, ordered = raw.get("values"), raw.get("ordered")
         if not isinstance(values, list | tuple):
             raise BadInput(f"{field}.values", "give a list of values")
-        return Choices(name, tuple(values))
-    return _range_from_mapping(name, raw, whole=kind == "integer")
+        if not isinstance(ordered, bool | None):
+            raise BadInput(f"{field}.ordered", f"expected true or false, got {json.dumps(ordered)}")
+        return Choices(name, tuple(values), ordered, when=when)
+    return replace(_range_from_mapping(name, raw, whole=kind == "integer"), when=when)
+
+
+def _conditions(field: str, raw: Any) -> tuple[Condition, ...]:
+    """A mapping from other parameters to a value of theirs, or a list of values."""
+    if not isinstance(raw, Mapping):
+        raise BadInput(field, "give a mapping, such as {other-parameter: value}")
+    found = []
+    for name, values in raw.items():
+        place = f"{field}.{name}"
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise BadInput(place, "is no parameter's name")
+        values = values if isinstance(values, list | tuple) else [values]
+        if not values:
+            raise BadInput(place, "the list is empty; give at least one value")
+        for value in values:
+            check_value(place, value)
+        found.append(Condition(name, tuple(values)))
+    return tuple(found)
 
 
 def _range_from_mapping(name: str, raw: Mapping[str, Any], *, whole: bool) -> Dimension:

@@ -27,6 +27,7 @@ from experiments.validation import Section, describe, problems_of
 
 WITH_A_NAME = ("vllm", "sglang")  # They take the name that they answer to as a flag
 SERVED_NAME = "served-model-name"
+MOST_CONSTRAINTS = 100
 
 
 class TaskFile(Section):
@@ -42,6 +43,7 @@ class TaskFile(Section):
     command: list[str] = []
     parallel_config: ParallelConfig = ParallelConfig()
     parameters: dict[str, Any] = {}
+    constraints: list[str] = Field(default=[], max_length=MOST_CONSTRAINTS)
     optimization: Optimization
     resources: Resources = Resources()
     slo: Slo | None = None
@@ -92,7 +94,9 @@ class TaskFile(Section):
             for size, values in self.parallel_config
             if values != [1] and size in flags
         ]
-        return Space((*parallel, *parse_space(self.parameters).dimensions))
+        return parse_space(
+            self.parameters, self.constraints, fixed=self.engine.arguments, sizes=parallel
+        )
 
     def levels(self) -> list[Level]:
         """The load levels that every experiment is measured at, the lightest first."""

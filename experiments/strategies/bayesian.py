@@ -41,7 +41,7 @@ class Bayesian:
         # A fixed seed would give the same suggestion at every ask of one history's siblings.
         study = _study(space, inside, maximize, zlib.crc32(f"{seed}:{len(trials)}".encode()))
         for configuration in _suggestions(study, space):
-            if space.key(configuration) not in tried:
+            if space.allows(configuration) and space.key(configuration) not in tried:
                 return configuration
         return untried(space, tried, rng)
 
@@ -75,7 +75,7 @@ def _suggestions(study: "optuna.study.Study", space: Space) -> Iterator[Configur
     for _ in range(SUGGESTIONS):
         with _quiet():
             suggested = study.ask(distributions).params
-        yield {d.name: _from_optuna(d, suggested[d.name]) for d in space.dimensions}
+        yield space.active({d.name: _from_optuna(d, suggested[d.name]) for d in space.dimensions})
 
 
 def _outcome(trial: Trial) -> dict[str, Any]:
@@ -114,9 +114,11 @@ def _distribution(dimension: Dimension) -> "optuna.distributions.BaseDistributio
 
 
 def _to_optuna(space: Space, configuration: Configuration) -> dict[str, Any]:
+    """The flat vector that Optuna wants: a parameter that is inactive has its middle value."""
     params: dict[str, Any] = {}
+    active = space.active(configuration)
     for dimension in space.dimensions:
-        value = configuration[dimension.name]
+        value = active.get(dimension.name, dimension.at(0.5))
         if isinstance(dimension, Choices):
             params[dimension.name] = dimension.index(value)
         else:

@@ -40,6 +40,7 @@ LEAVES = {
         "notation",
     ),
     *("launching", "estimate", "marks"),
+    *("parts", "constraints", "expressions", "lexer"),
 }
 LEAF_FOLDERS = {"engines", "benchmarks", "strategies"}
 NOUNS = {"models", "experiment", "columns", "live", "pool", "audit", "database", "neighbours"}
