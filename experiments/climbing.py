@@ -1,12 +1,13 @@
 """One server under its load levels: measured one after the other, and what they come to."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from experiments import scoring
-from experiments.benchmarks.base import Level, Measurement
+from experiments.benchmarks.base import Level, Measurement, Samples
+from experiments.benchmarks.samples import compact, goodput, rounded, standard_errors
 from experiments.database import read_or
 from experiments.experiment import Experiment
 from experiments.neighbours import Neighbours, Watch
@@ -40,12 +41,14 @@ class Measured:
 
     @property
     def result(self) -> LevelResult:
-        return LevelResult(self.level.label, self.measurement.metrics)
+        measured = self.measurement
+        return LevelResult(self.level.label, measured.metrics, standard_errors(measured.samples))
 
     def document(self) -> dict[str, Any]:
         """What an experiment's row keeps of it."""
         return {
             "metrics": self.measurement.metrics,
+            "standard_errors": rounded(self.result.standard_errors),
             "seconds": round(self.seconds, 3),
             "neighbours": asdict(self.neighbours),
             "disturbed": self.is_disturbed,
@@ -90,8 +93,15 @@ class Climb:
         watch, began = Watch(self.experiment), time.monotonic()
         # The same requests for every configuration, other ones at every level
         seed += self.file.optimization.seed * 1000
-        measurement = self._measure(level, name=name, seed=seed)
+        measurement = self._with_goodput(self._measure(level, name=name, seed=seed))
         return Measured(level, measurement, time.monotonic() - began, watch.until_now())
+
+    def _with_goodput(self, measured: Measurement) -> Measurement:
+        limits = self.file.slo.per_request() if self.file.slo else {}
+        if not limits or not measured.samples:
+            return measured
+        good = goodput(measured.samples, measured.metrics["duration"], limits)
+        return replace(measured, metrics={**measured.metrics, "goodput": good})
 
     # ── a neighbour that started meanwhile ──────────────────────────────────────────────────
 
@@ -149,7 +159,13 @@ class Climb:
             "objective_score": score.objective_score,
             "feasible": score.feasible,
             "holds_at": score.holds_at or "",
+            "samples": list(self._samples()),
         }
+
+    def _samples(self) -> Iterator[tuple[str, bool, Samples]]:
+        for measured, superseded in ((self.measured, False), (self.superseded, True)):
+            for _, one in sorted(measured.items()):
+                yield one.level.label, superseded, compact(one.measurement.samples)
 
     def _documents(self, verdicts: Sequence[scoring.Verdict]) -> list[dict[str, Any]]:
         documents = []

@@ -15,6 +15,7 @@ from django.utils import timezone
 from experiments import live
 from experiments.columns import JsonText, choices
 from experiments.errors import IllegalMove, MovedElsewhere
+from experiments.samples import keep
 from experiments.states import ENDED, LEASED, MOVES, ON_A_WORKER, FailureKind, Status
 from gpupool import Lease
 
@@ -144,9 +145,13 @@ class Experiment(models.Model):
     def begin_benchmark(self) -> None:
         self._move(Status.BENCHMARKING, benchmarking_at=timezone.now())
 
-    def succeed(self, **results: Any) -> None:
-        """BENCHMARKING to SUCCESS, with metrics, levels and score."""
-        self._move(Status.SUCCESS, finished_at=timezone.now(), **results)
+    def succeed(
+        self, samples: Iterable[tuple[str, bool, dict[str, Any]]] = (), **results: Any
+    ) -> None:
+        """BENCHMARKING to SUCCESS, with metrics, levels and score; with the raw samples."""
+        with transaction.atomic():
+            self._move(Status.SUCCESS, finished_at=timezone.now(), **results)
+            keep(self, samples)
 
     def fail(self, kind: FailureKind, message: str, **details: Any) -> None:
         self._move(

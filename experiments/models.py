@@ -16,10 +16,11 @@ from experiments.columns import JsonText, choices
 from experiments.errors import IllegalMove, MovedElsewhere
 from experiments.experiment import Experiment, Move
 from experiments.objectives import Objectives, objectives_of, write_objectives
+from experiments.samples import Samples
 from experiments.states import ENDED, TASK_ENDED, TASK_MOVES, Status, TaskStatus
 from experiments.taskfile import TaskFile, from_dict
 
-__all__ = ["AuditEntry", "Experiment", "Move", "TuningTask"]
+__all__ = ["AuditEntry", "Experiment", "Move", "Samples", "TuningTask"]
 
 PENDING, PAUSED = frozenset({TaskStatus.PENDING}), frozenset({TaskStatus.PAUSED})
 

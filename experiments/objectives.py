@@ -15,7 +15,7 @@ FIELD = "optimization.objective"
 
 PERCENTILES = ("p50", "p90", "p95", "p99")
 TIMES = ("ttft", "tpot", "itl", "latency")  # seconds
-THROUGHPUTS = ("output_throughput", "total_throughput", "requests_per_second")
+THROUGHPUTS = ("output_throughput", "total_throughput", "requests_per_second", "goodput")
 COUNTS = ("requests", "completed", "errors", "input_tokens", "output_tokens")
 METRICS = (
     *THROUGHPUTS,
@@ -29,6 +29,7 @@ UNITS = {
     "output_throughput": "tok/s",
     "total_throughput": "tok/s",
     "requests_per_second": "req/s",
+    "goodput": "req/s",
     "duration": "s",
 }
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from experiments import launching, progress, scoring, tuning
+from experiments import launching, progress, samples, scoring, tuning
 from experiments.documents import write_yaml
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import unit_of
@@ -157,6 +157,15 @@ def moment(at: Any) -> str | None:
 
 def as_json(task: TuningTask) -> str:
     return json.dumps(document(task), indent=2)
+
+
+def as_json_with_samples(task: TuningTask) -> str:
+    """The same, and what each request of each load level took."""
+    found = document(task)
+    of = {one.number: one for one in task.experiments.prefetch_related("samples")}
+    for one in found["experiments"]:
+        one["samples"] = list(samples.documents(of[one["number"]]))
+    return json.dumps(found, indent=2)
 
 
 def as_yaml(task: TuningTask) -> str:

@@ -6,7 +6,7 @@ from an average: it makes the whole experiment infeasible, and infeasible ones n
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from experiments.errors import ExperimentFailed
 from experiments.objectives import PERCENTILES, THROUGHPUTS, Objectives, unit_of
@@ -23,6 +23,8 @@ class LevelResult:
 
     label: str
     metrics: Mapping[str, float]
+    # Of each metric, as a share of it; empty where single requests are not known
+    standard_errors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -122,3 +122,16 @@ class Slo(Section):
             yield "requests_per_second", self.requests_per_second
         if self.error_rate:
             yield "error_rate", self.error_rate
+
+    def per_request(self) -> dict[str, float]:
+        """The most seconds that one request may take, for each time that has a limit.
+
+        Of several limits of one time it is the loosest: half of all requests may exceed a p50.
+        """
+        most: dict[str, float] = {}
+        for time in TIMES:
+            limits: Limits | None = getattr(self, time)
+            given = [getattr(limits, part) for part in Limits.model_fields] if limits else []
+            if thresholds := [limit.threshold for limit in given if limit is not None]:
+                most[time] = max(thresholds)
+        return most

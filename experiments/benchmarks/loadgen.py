@@ -22,7 +22,7 @@ from experiments.benchmarks.base import Load
 from experiments.benchmarks.client import Answer, Client, Request, open_session
 from experiments.benchmarks.reports import write_report
 from experiments.benchmarks.scenarios import Scenario, parse
-from experiments.benchmarks.summary import latency, overdue_after, percentile, summarise, ttft
+from experiments.benchmarks.summary import latency, overdue_after, percentile, summarise, tpot, ttft
 from experiments.benchmarks.traffic import Traffic, arrivals, closed_loop, open_loop
 
 # Requests that are written before the clock starts; later ones are written when needed.
@@ -112,6 +112,7 @@ def _report(
         "cpu_seconds": process_time(),
         "samples": {
             "ttft": [ttft(answer) for answer in completed],
+            "tpot": [tpot(a) if a.output_tokens > 1 else None for a in completed],
             "latency": [latency(answer) for answer in completed],
             "input_tokens": [answer.input_tokens for answer in completed],
             "output_tokens": [answer.output_tokens for answer in completed],

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.base import Load, Measurement, Metrics
+from experiments.benchmarks.base import Load, Measurement, Metrics, Samples
 from experiments.benchmarks.reports import no_measurement, read_report
 from experiments.benchmarks.scenarios import Pair, Scenario, parse
 from experiments.errors import BadInput
@@ -44,7 +44,7 @@ class VllmBench:
             *("--extra-body", json.dumps({"temperature": 0, **load.request_options})),
             *("--percentile-metrics", "ttft,tpot,itl,e2el"),
             *("--metric-percentiles", "50,90,95,99"),
-            *("--save-result", "--result-dir", str(report.parent)),
+            *("--save-result", "--save-detailed", "--result-dir", str(report.parent)),
             *("--result-filename", report.name, "--disable-tqdm"),
         ]
 
@@ -56,7 +56,7 @@ class VllmBench:
         """
         result = read_report(report)
         try:
-            return Measurement(_metrics(result))
+            return Measurement(_metrics(result), _samples(result))
         except (KeyError, TypeError) as problem:
             raise no_measurement(f"vllm bench's report lacks {problem}") from None
 
@@ -83,6 +83,22 @@ def _metrics(result: Mapping[str, Any]) -> Metrics:
             for name, prefix in _STATISTICS.items():
                 metrics[f"{ours}_{name}"] = result[f"{prefix}_{theirs}_ms"] / 1000
     return metrics
+
+
+def _samples(result: Mapping[str, Any]) -> Samples:
+    """Of each request that completed; what failed has no output. A latency is its parts' sum."""
+    rows = zip(
+        *(result.get(name, ()) for name in ("input_lens", "output_lens", "ttfts", "itls")),
+        strict=True,
+    )
+    done = [(tokens_in, out, ttft, sum(gaps)) for tokens_in, out, ttft, gaps in rows if out]
+    return {
+        "ttft": [ttft for _, _, ttft, _ in done],
+        "tpot": [rest / (out - 1) if out > 1 else None for _, out, _, rest in done],
+        "latency": [ttft + rest for _, _, ttft, rest in done],
+        "input_tokens": [tokens_in for tokens_in, _, _, _ in done],
+        "output_tokens": [out for _, out, _, _ in done],
+    }
 
 
 def _lengths(text: str) -> list[str]:

@@ -1,5 +1,6 @@
 """One attempt, run in this process on what misbehaves: real programs, a real pool, a real disk."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from django.conf import LazySettings
 from django.db import OperationalError
 
-from experiments import dispatch, execution, measuring
+from experiments import dispatch, execution, measuring, reports
 from experiments.execution import Attempt
 from experiments.models import Experiment, TuningTask
 from experiments.pool import gpu_pool
@@ -98,6 +99,17 @@ def test_each_load_level_says_how_long_it_took(placed: Make) -> None:
     done = run(placed(SERVER))
     assert done.status == Status.SUCCESS
     assert all(0 < level["seconds"] < 10 for level in done.levels) and len(done.levels) == 2
+
+
+def test_each_load_level_keeps_what_its_requests_took(placed: Make) -> None:
+    done = run(placed(SERVER))
+    one, two = done.samples.all()
+    assert [one.level, two.level] == [level["label"] for level in done.levels]
+    assert one.data["output_tokens"] == [5] * 10 and len(one.data["ttft"]) == 10
+    errors = done.levels[0]["standard_errors"]
+    assert 0 < errors["output_throughput"] < 1 and 0 < errors["latency_p90"] < 1
+    [exported] = json.loads(reports.as_json_with_samples(done.task))["experiments"]
+    assert [level["ttft"] for level in exported["samples"]] == [one.data["ttft"], two.data["ttft"]]
 
 
 @pytest.mark.parametrize(

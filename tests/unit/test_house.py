@@ -43,7 +43,8 @@ LEAVES = {
     *("parts", "constraints", "expressions", "lexer"),
 }
 LEAF_FOLDERS = {"engines", "benchmarks", "strategies"}
-NOUNS = {"models", "experiment", "columns", "live", "pool", "audit", "database", "neighbours"}
+NOUNS = {"models", "experiment", "columns", "live", "pool", "audit", "database"}
+NOUNS |= {"neighbours", "samples"}
 DOORS_FOR_PEOPLE = {"admin", "views", "forms", "consumers", "guard", "jobs", "shell", "urls"}
 
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from experiments import audit, pruning
-from experiments.models import AuditEntry, Experiment, TuningTask
+from experiments.models import AuditEntry, Experiment, Samples, TuningTask
 from experiments.states import TASK_ENDED, Action, Status, TaskStatus
 
 MakeTask = Callable[..., TuningTask]
@@ -50,12 +50,14 @@ def test_a_task_that_ended_long_ago_goes_with_its_rows_and_logs(
     experiment = make_experiment(task, status=Status.FAILED)
     experiment.retry("once more")
     experiment.cancel()
+    experiment.samples.create(level="D(1,1)", data={"ttft": [0.1]})
     folder = write_log(experiment)
     audit.record("ann", Action.START, task)
     assert f"would delete task {task.pk} task, 1 experiments" in prune("--dry-run")
     assert folder.exists() and TuningTask.objects.exists()
     assert f"deleted task {task.pk} task, 1 experiments, 0.0 MiB of logs" in prune()
     assert not (TuningTask.objects.exists() or Experiment.objects.exists())
+    assert not Samples.objects.exists()
     assert list(logs.iterdir()) == []
     assert AuditEntry.objects.count() == 1
     assert prune() == "nothing has ended more than 90d ago\n"

@@ -71,3 +71,9 @@ def test_each_wrong_limit_is_one_clear_error(slo, message):
     with pytest.raises(BadInput) as refused:
         from_dict({**FILE, "slo": slo})
     assert str(refused.value).startswith(message)
+
+
+def test_one_request_is_held_to_the_loosest_limit_of_each_time():
+    slo = {"ttft": {"p50": {"threshold": 0.5}, "p99": {"threshold": 2}}, "tpot": {"threshold": 0.1}}
+    assert Slo.model_validate(slo).per_request() == {"ttft": 2.0, "tpot": 0.1}
+    assert Slo.model_validate({"throughput": {"threshold": 5}}).per_request() == {}

@@ -148,3 +148,20 @@ def test_a_report_without_a_measurement_is_a_failure(
 def test_a_seed_is_one_that_numpy_takes() -> None:
     argv = VllmBench().argv(replace(LOAD, seed=-7), REPORT)
     assert 0 <= int(argv[argv.index("--seed") + 1]) < 2**32
+
+
+def test_the_samples_are_those_of_the_requests_that_completed(tmp_path: Path) -> None:
+    detailed = {
+        "input_lens": [128, 128, 128],
+        "output_lens": [3, 0, 1],
+        "ttfts": [0.5, 0.0, 0.25],
+        "itls": [[0.25, 0.25], [], []],
+    }
+    assert VllmBench().read(written(tmp_path, {**RESULT, **detailed})).samples == {
+        "ttft": [0.5, 0.25],
+        "tpot": [0.25, None],
+        "latency": [1.0, 0.25],
+        "input_tokens": [128, 128],
+        "output_tokens": [3, 1],
+    }
+    assert "--save-detailed" in VllmBench().argv(LOAD, REPORT)
