@@ -159,8 +159,12 @@ class _Reader:
     def _contained(self, left: Term, right: ast.expr, wanted: bool, depth: int) -> Term:
         if not isinstance(right, ast.List):
             raise BadInput("", "after `in` comes a list, as in [1, 2]")
+        if not right.elts:
+            raise BadInput("", "the list after `in` is empty")
         equal = [_equal(left, self.read(item, depth)).compute for item in right.elts]
-        return Term(frozenset([TRUTH]), lambda values: any(one(values) for one in equal) is wanted)
+        return Term(
+            frozenset([TRUTH]), lambda values: any([one(values) for one in equal]) is wanted
+        )
 
 
 def _connected(by_and: bool, parts: list[Term]) -> Term:

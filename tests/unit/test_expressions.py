@@ -105,6 +105,7 @@ def test_an_expression_means_what_it_says(text, expected):
         ("max and share", "`and` needs true or false"),
         ("-dtype == 'a'", "a sign needs a number, not text"),
         ("max in 3", "after `in` comes a list"),
+        ("max in []", "the list after `in` is empty"),
         ("max in [3, 'a']", "compares a number with text"),
         ("[max] == [3]", "a list [a, b] belongs after `in`"),
         ("max in [3] < 4", "nothing can be compared with a list"),
@@ -183,7 +184,7 @@ comparisons = st.tuples(
     terms, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), terms, st.sampled_from(["", "< 7"])
 ).map(" ".join)
 memberships = st.tuples(
-    terms, st.sampled_from(["in", "not in"]), st.lists(numbers, max_size=3)
+    terms, st.sampled_from(["in", "not in"]), st.lists(numbers, min_size=1, max_size=3)
 ).map(lambda parts: f"{parts[0]} {parts[1]} [{', '.join(parts[2])}]")
 truths = st.recursive(
     comparisons | memberships | st.just("4bit"),
