@@ -162,9 +162,7 @@ class _Reader:
         if not right.elts:
             raise BadInput("", "the list after `in` is empty")
         equal = [_equal(left, self.read(item, depth)).compute for item in right.elts]
-        return Term(
-            frozenset([TRUTH]), lambda values: any([one(values) for one in equal]) is wanted
-        )
+        return Term(frozenset([TRUTH]), lambda values: any(one(values) for one in equal) is wanted)
 
 
 def _connected(by_and: bool, parts: list[Term]) -> Term:
