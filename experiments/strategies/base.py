@@ -1,5 +1,6 @@
 """What every search strategy says of itself."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,6 +24,12 @@ class Trial:
     feasible: bool | None
     reached: float = 0.0
     scores: tuple[float, ...] = ()
+
+    def turned(self, maximize: bool) -> tuple[float, ...]:
+        """`scores`, or the one score as such; empty when there is none."""
+        if self.scores or self.score is None or not math.isfinite(self.score):
+            return self.scores
+        return (self.score if maximize else -self.score,)
 
 
 class Strategy(Protocol):

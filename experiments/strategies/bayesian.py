@@ -49,13 +49,17 @@ class Bayesian:
 def _study(
     space: Space, trials: Sequence[Trial], maximize: bool, seed: int
 ) -> "optuna.study.Study":
-    """An in-memory study that has seen `trials`."""
+    """An in-memory study that has seen `trials`: of a Pareto front, one with many directions."""
     import optuna  # Half a second, which only a process that asks must pay
+    from optuna.study import StudyDirection
 
     distributions = {d.name: _distribution(d) for d in space.dimensions}
+    # Of a front each score is better when it is higher
+    count = max((1, *(len(trial.scores) for trial in trials)))
+    up, down = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
     with _quiet():
         study = optuna.create_study(
-            direction="maximize" if maximize else "minimize",
+            directions=[up] * count if maximize or count > 1 else [down],
             sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=0),
         )
         for trial in trials:
@@ -63,7 +67,7 @@ def _study(
                 optuna.trial.create_trial(
                     params=_to_optuna(space, trial.configuration),
                     distributions=distributions,
-                    **_outcome(trial),
+                    **_outcome(trial, count),
                 )
             )
     return study
@@ -78,8 +82,8 @@ def _suggestions(study: "optuna.study.Study", space: Space) -> Iterator[Configur
         yield space.active({d.name: _from_optuna(d, suggested[d.name]) for d in space.dimensions})
 
 
-def _outcome(trial: Trial) -> dict[str, Any]:
-    """The state of a trial in Optuna's words: a value, and a constraint (0 or less is feasible).
+def _outcome(trial: Trial, count: int) -> dict[str, Any]:
+    """The state of a trial in Optuna's words: `count` values, and a constraint (to 0: feasible).
 
     A failed one is the worse kind of infeasible, the worse the earlier it failed; not Optuna's
     FAIL, which the model would not see: it would then go back again and again to the
@@ -89,9 +93,12 @@ def _outcome(trial: Trial) -> dict[str, Any]:
 
     if trial.feasible is None:
         return {"state": TrialState.RUNNING}
-    if trial.score is None or not math.isfinite(trial.score):
-        return {"value": 0.0, "constraints": {"infeasible": 2.0 - trial.reached}}
-    return {"value": trial.score, "constraints": {"infeasible": 0.0 if trial.feasible else 1.0}}
+    if trial.score is None or not math.isfinite(trial.score) or len(trial.scores) < count > 1:
+        values, infeasible = [0.0] * count, 2.0 - trial.reached
+    else:
+        values = list(trial.scores) if count > 1 else [trial.score]
+        infeasible = 0.0 if trial.feasible else 1.0
+    return {"values": values, "constraints": {"infeasible": infeasible}}
 
 
 def _distribution(dimension: Dimension) -> "optuna.distributions.BaseDistribution":

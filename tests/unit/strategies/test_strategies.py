@@ -11,6 +11,7 @@ from experiments.errors import BadInput
 from experiments.space import parse_space
 from experiments.strategies import STRATEGIES
 from experiments.strategies.base import Trial
+from experiments.strategies.nsga2 import population
 
 FINITE = {
     "batch": [4, 1],
@@ -235,3 +236,64 @@ def test_bayesian_prefers_what_is_feasible():
 def test_optuna_is_not_loaded_until_it_is_asked():
     code = "import sys, experiments.taskfile; sys.exit('optuna' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def trade(point):
+    """Two objectives, each better when higher, whose best are 0.4 apart in x; and in [0, 1]."""
+    away = (point["y"] - 0.2) ** 2 + (math.log2(point["batch"]) / 6 - 0.5) ** 2
+    return tuple(math.exp(-4 * ((point["x"] - best) ** 2 + away)) for best in (0.3, 0.7))
+
+
+def hypervolume(points):
+    """The area that these dominate above (0, 0)."""
+    area, height = 0.0, 0.0
+    for x, y in sorted(points, reverse=True):
+        area, height = area + x * max(0.0, y - height), max(y, height)
+    return area
+
+
+def front_search(name, seed, length=60, infeasible=lambda point: False):
+    trials = []
+    for _ in range(length):
+        point = STRATEGIES[name].ask(SMOOTH, trials, maximize=True, seed=seed)
+        scores, feasible = trade(point), not infeasible(point)
+        trials.append(Trial(point, math.sqrt(math.prod(scores)), feasible, scores=scores))
+    return trials
+
+
+@pytest.mark.parametrize("name", ["nsga2", "bayesian"])
+def test_a_front_is_found_sooner_than_by_chance(name):
+    medians = {
+        one: statistics.median(
+            hypervolume([trial.scores for trial in front_search(one, seed)]) for seed in range(5)
+        )
+        for one in (name, "random")
+    }
+    assert medians[name] > medians["random"]
+
+
+def test_nsga2_goes_on_from_its_best_and_not_from_the_first():
+    means = [
+        statistics.mean(trial.score for trial in front_search("nsga2", seed)[50:])
+        - statistics.mean(trial.score for trial in front_search("nsga2", seed)[:8])
+        for seed in range(5)
+    ]
+    assert min(means) > 0
+
+
+def test_the_population_is_the_first_fronts_and_of_a_front_the_loneliest():
+    def trial(*scores, feasible=True):
+        return Trial({"x": scores[0]}, 1.0, feasible, scores=scores)
+
+    ends, beaten = [trial(0.0, 9.0), trial(9.0, 0.0)], trial(1.0, 1.0)
+    crowd = [trial(4.0, 5.0), trial(4.1, 4.9), trial(4.2, 4.8), trial(7.0, 3.0)]
+    missed = trial(99.0, 99.0, feasible=False)
+    failed = [Trial({"x": reached}, None, False, reached) for reached in (0.2, 0.8)]
+    chosen = population([missed, *failed, beaten, *crowd, *ends], maximize=True)
+    assert chosen[:2] == ends and chosen[2] == crowd[3]
+    assert chosen[6:] == [beaten, missed, failed[1], failed[0]]
+
+
+def test_nsga2_keeps_to_what_met_the_objectives():
+    last = front_search("nsga2", 1, infeasible=lambda point: point["y"] > 0.4)[30:]
+    assert sum(trial.feasible for trial in last) > len(last) / 2
