@@ -19,8 +19,9 @@ from experiments.objectives import Objectives, objectives_of, write_objectives
 from experiments.samples import Samples
 from experiments.states import ENDED, TASK_ENDED, TASK_MOVES, Status, TaskStatus
 from experiments.taskfile import TaskFile, from_dict
+from experiments.veto import Veto
 
-__all__ = ["AuditEntry", "Experiment", "Move", "Samples", "TuningTask"]
+__all__ = ["AuditEntry", "Experiment", "Move", "Samples", "TuningTask", "Veto"]
 
 PENDING, PAUSED = frozenset({TaskStatus.PENDING}), frozenset({TaskStatus.PAUSED})
 
@@ -142,11 +143,13 @@ class TuningTask(models.Model):
                 raise MovedElsewhere(f"{self.name} has something left to try")
             succeeded = self.experiments.filter(status=Status.SUCCESS)
             status = TaskStatus.COMPLETED if succeeded.exists() else TaskStatus.FAILED
+            result = ""
             if not succeeded.exists():
-                message = "no experiment worked"
+                result = "no experiment worked"
             elif not succeeded.filter(feasible=True).exists():
-                message = "no configuration met the objectives"
-            self._move(status, finished_at=timezone.now(), message=message)
+                result = "no configuration met the objectives"
+            said = "; ".join(filter(None, (result, message)))
+            self._move(status, finished_at=timezone.now(), message=said)
 
     def locked(self) -> "TuningTask":
         """The row as it is now; nobody else changes it before the end of this transaction."""

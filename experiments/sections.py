@@ -90,6 +90,7 @@ class Optimization(Section):
     max_parallel_experiments: AtLeastOne = 1
     priority: int = Field(default=0, ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)
     seed: int = Field(default=0, ge=-LARGEST, le=LARGEST)
+    skip_known_failures: bool = True
 
     @field_validator("strategy")
     @classmethod

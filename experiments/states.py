@@ -43,6 +43,7 @@ class Action(StrEnum):
     CLONE = "clone"  # A new task with the same file
     EXTEND = "extend"  # More experiments than the task file says
     PRIORITY = "priority"  # Which task's experiments go first
+    OVERRULE = "overrule"  # A configuration is tried although it is known to fail
 
 
 class FailureKind(StrEnum):
@@ -56,6 +57,15 @@ class FailureKind(StrEnum):
     TIMEOUT = "timeout"  # The whole experiment took too long
     LOST = "lost"  # Its worker died, on every attempt
     CANCELLED = "cancelled"
+
+
+class VetoState(StrEnum):
+    """What became of a veto."""
+
+    STANDING = "standing"  # It is not tried
+    LIFTED = "lifted"  # What has worked since then speaks against it: the search may try it
+    TESTED = "tested"  # It was uncertain, and is tried all the same
+    OVERRULED = "overruled"  # A person wants it tried
 
 
 ENDED = frozenset({Status.SUCCESS, Status.FAILED, Status.CANCELLED})

@@ -1,11 +1,12 @@
 """What a task tries next, and when it has ended."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from django.db import IntegrityError, transaction
 
-from experiments import pareto, planning, scoring
+from experiments import knowledge, pareto, planning, scoring
 from experiments.errors import MovedElsewhere
 from experiments.estimate import estimate
 from experiments.models import Experiment, TuningTask
@@ -73,12 +74,14 @@ def next_configuration(task: TuningTask, experiments: Sequence[Past]) -> Configu
         return None
     if not experiments and file.base_runtime != "job":
         return {}  # The baseline: the engine's defaults
-    return STRATEGIES[optimization.strategy].ask(
+    ask = partial(
+        STRATEGIES[optimization.strategy].ask,
         file.space(),
-        [trial(experiment, task.objectives) for experiment in experiments],
         maximize=task.objectives.maximize,
         seed=optimization.seed,
     )
+    trials = [trial(experiment, task.objectives) for experiment in experiments]
+    return knowledge.allowed(task, trials, ask)
 
 
 def trial(experiment: Past, objectives: Objectives) -> Trial:
@@ -133,8 +136,13 @@ def add_experiment(task: TuningTask, number: int, configuration: Configuration) 
 
 def finish(task: TuningTask, tried: int) -> None:
     """End the task; another process may have done so."""
+    message = ""
+    if tried < task.max_experiments:
+        known = knowledge.untried(task)
+        others = f", but {known} that would have failed: see its vetoes" if known else ""
+        message = f"every configuration was tried{others}"
     try:
-        task.finish("every configuration was tried" if tried < task.max_experiments else "")
+        task.finish(message)
     except MovedElsewhere:
         return
 

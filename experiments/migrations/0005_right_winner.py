@@ -2,8 +2,23 @@
 
 import django.db.models.deletion
 from django.db import migrations, models
+from django.utils import timezone
 
 from experiments.columns import JsonText
+
+ACTIONS = (
+    *("quarantine", "return", "drain", "undrain", "release", "limit", "start", "pause", "resume"),
+    *("cancel", "retry", "clone", "extend", "priority", "overrule"),
+)
+KINDS = (
+    *("bad_flag", "out_of_memory", "start_timeout", "engine_crashed", "benchmark_errors"),
+    *("timeout", "lost", "cancelled"),
+)
+VETO_STATES = ("standing", "lifted", "tested", "overruled")
+
+
+def words(names: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [(name, name) for name in names]
 
 
 class Migration(migrations.Migration):
@@ -39,5 +54,44 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={"ordering": ["id"]},
+        ),
+        migrations.AlterField(
+            "auditentry", "action", models.CharField(choices=words(ACTIONS), max_length=20)
+        ),
+        migrations.CreateModel(
+            "Veto",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("key", models.CharField(max_length=64)),
+                ("parameters", JsonText()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=words(VETO_STATES), default="standing", max_length=10
+                    ),
+                ),
+                ("kind", models.CharField(choices=words(KINDS), max_length=20)),
+                ("chance", models.FloatField()),
+                ("reason", models.TextField()),
+                ("sources", JsonText(default=list)),
+                ("created_at", models.DateTimeField(default=timezone.now)),
+                (
+                    "task",
+                    models.ForeignKey(
+                        on_delete=models.CASCADE,
+                        related_name="vetoes",
+                        to="experiments.tuningtask",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "vetoes",
+                "ordering": ["id"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=["task", "key"], name="one_veto_per_configuration"
+                    )
+                ],
+            },
         ),
     ]

@@ -38,13 +38,17 @@ LEAVES = {
         "slo",
         "pareto",
         "notation",
+        "feasibility",
+        "outcomes",
+        "regions",
+        "memory_need",
     ),
     *("launching", "estimate", "marks"),
     *("parts", "constraints", "expressions", "lexer"),
 }
 LEAF_FOLDERS = {"engines", "benchmarks", "strategies"}
 NOUNS = {"models", "experiment", "columns", "live", "pool", "audit", "database"}
-NOUNS |= {"neighbours", "samples"}
+NOUNS |= {"neighbours", "samples", "veto"}
 DOORS_FOR_PEOPLE = {"admin", "views", "forms", "consumers", "guard", "jobs", "shell", "urls"}
 
 
