@@ -21,6 +21,7 @@ from experiments.engines.flags import (
 from experiments.engines.job import job_environment
 from experiments.errors import BadInput
 from experiments.objectives import METRICS, parse_objectives
+from experiments.satisfiable import unsatisfiable
 from experiments.sections import MOST_SIZES
 from experiments.space import Space
 
@@ -61,11 +62,22 @@ def contradictions(task: "TaskFile") -> Iterator[BadInput]:
     yield from _unused_parameters(task)
     if not space.dimensions:
         yield BadInput("parameters", "is empty; name at least one flag and the values to try")
+    yield from unsatisfiable(space)
+    if task.optimization.strategy == "grid_search":
+        yield from _unlisted(space)
+
+
+def _unlisted(space: Space) -> Iterator[BadInput]:
     endless = space.endless()
-    if endless and task.optimization.strategy == "grid_search":
+    if endless:
         yield BadInput(
             f"parameters.{endless.name}", "grid_search cannot list a range without a step"
         )
+        return
+    try:
+        space.grid()
+    except BadInput as problem:
+        yield BadInput(problem.field, f"grid_search: {problem.message}")
 
 
 def _check_generator(task: "TaskFile") -> None:

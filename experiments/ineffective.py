@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 from experiments.contradictions import WITH_A_COMMAND
 from experiments.engines.custom import unused
-from experiments.engines.flags import PARALLEL_SIZES, SHARED_GPUS, spelling
+from experiments.engines.flags import GPU_FLAGS, spelling
 
 if TYPE_CHECKING:
     from experiments.taskfile import TaskFile
 
 # Arguments that are read by Autotuner too, whether or not a command uses them.
-READ_BY_US = PARALLEL_SIZES | {SHARED_GPUS, "served-model-name"}
+READ_BY_US = GPU_FLAGS | {"served-model-name"}
 
 
 def warnings(task: "TaskFile") -> Iterator[str]:
@@ -31,9 +31,12 @@ def warnings(task: "TaskFile") -> Iterator[str]:
     else:
         yield from _of_the_benchmark(task)
         yield from _of_the_budget(task)
-    for name in task.space().names:
-        if name in task.engine.arguments:
-            yield f"engine.arguments.{name}: only the baseline has it; parameters.{name} is tried"
+    for one in task.space().dimensions:
+        if one.name in task.engine.arguments and not one.when:  # Else it holds where it is absent
+            yield (
+                f"engine.arguments.{one.name}: only the baseline has it; "
+                f"parameters.{one.name} is tried"
+            )
 
 
 def _of_the_command(task: "TaskFile") -> Iterator[str]:
@@ -65,8 +68,10 @@ def _of_the_benchmark(task: "TaskFile") -> Iterator[str]:
 
 
 def _of_the_budget(task: "TaskFile") -> Iterator[str]:
+    if task.optimization.strategy != "grid_search":
+        return
     budget, combinations = task.optimization.max_iterations, task.space().size()
-    if task.optimization.strategy == "grid_search" and combinations and budget <= combinations:
+    if combinations and budget <= combinations:
         yield (
             f"optimization.max_iterations: {budget} counts the baseline: only {budget - 1} of "
             f"{combinations} combinations will be tried"

@@ -11,6 +11,7 @@ from experiments.dimensions import Dimension, Value
 from experiments.errors import BadInput
 
 LISTED = 100_000  # combinations that are gone through for those that are allowed: half a second
+MOST_TOGETHER = 10_000  # combinations of the values of some parameters that are worth listing
 FEW_DRAWS, MOST_DRAWS = 100, 100_000  # from a part that can be listed, and from one that cannot
 
 Configuration = dict[str, Value]

@@ -128,6 +128,7 @@ class Plan:
 
     name: str
     combinations: int | None  # None: not finite
+    combinations_are_counted: bool  # Else it is a bound, of which constraints leave fewer
     experiments: int
     baseline: bool
     strategy: str
@@ -142,7 +143,9 @@ class Plan:
 
     def lines(self) -> Iterable[str]:
         """For people."""
-        total = "infinitely many" if self.combinations is None else self.combinations
+        total = "infinitely many" if self.combinations is None else str(self.combinations)
+        if self.combinations is not None and not self.combinations_are_counted:
+            total = f"at most {total} (too many to count those that the constraints allow)"
         baseline = " (the first is the engine's defaults)" if self.baseline else ""
         needs = " or ".join(map(str, self.gpus_per_experiment))
         pool = "unknown" if self.gpus_in_pool is None else self.gpus_in_pool
@@ -176,14 +179,15 @@ def plan(file: TaskFile) -> Plan:
     size = space.size()
     baseline = file.base_runtime != "job"
     budget = file.optimization.max_iterations
-    first = {} if baseline else {one.name: one.at(0.0) for one in space.dimensions}
+    first = {} if baseline else space.first()
     said = "min_memory_mb" in file.resources.model_fields_set
     warnings = list(file.warnings)
     if pool.gpus is None:
         warnings.append("no GPUs are in the pool now: start `manage.py worker` on a GPU host")
     return Plan(
         name=file.task_name,
-        combinations=size,
+        combinations=space.bound() if size is None else size,
+        combinations_are_counted=size is not None,
         experiments=budget if size is None else min(budget, size + baseline),
         baseline=baseline,
         strategy=file.optimization.strategy,

@@ -24,6 +24,7 @@ from experiments.errors import BadInput
 from experiments.notation import format_values, nearest, parse_dimension, parse_values
 from experiments.parts import (
     LISTED,
+    MOST_TOGETHER,
     Configuration,
     Part,
     active_only,
@@ -135,8 +136,8 @@ class Space:
         return lowest if self.allows(lowest) else self.sample(random.Random(0))
 
     def combinations(self, names: Sequence[str]) -> list[Configuration] | None:
-        """Which values of some parameters occur together; None when too many must be gone through,
-        or when one of them depends on nothing but itself and is not finite.
+        """Which values of some parameters occur together, wherever they are not absent; None when
+        there are too many to look at, or they are not finite.
         """
         found: list[list[Configuration]] = []
         for part in self.parts:
@@ -149,8 +150,8 @@ class Space:
                 {name: value for name, value in part.nth(index).items() if name in wanted}
                 for index in range(part.count)
             ]
-            found.append(list({self.key(one): one for one in picked}.values()))
-        if math.prod(map(len, found)) > LISTED:
+            found.append(list({in_order(one): one for one in picked}.values()))
+        if math.prod(map(len, found)) > MOST_TOGETHER:
             return None
         return [
             dict(itertools.chain(*(one.items() for one in c))) for c in itertools.product(*found)

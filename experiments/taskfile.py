@@ -9,7 +9,15 @@ from experiments.contradictions import contradictions
 from experiments.dimensions import Choices, Dimension, Value
 from experiments.documents import read_document, write_yaml
 from experiments.engines import ENGINES
-from experiments.engines.flags import PARALLEL_FLAGS, format_value, gpu_counts, with_dashes
+from experiments.engines.flags import (
+    GPU_FLAGS,
+    PARALLEL_FLAGS,
+    format_value,
+    gpu_counts,
+    gpus_of,
+    spelling,
+    with_dashes,
+)
 from experiments.errors import BadInput
 from experiments.ineffective import warnings
 from experiments.notation import nearest
@@ -49,7 +57,9 @@ class TaskFile(Section):
     slo: Slo | None = None
     benchmark: Workload = Field(default_factory=Workload)
 
-    _space: Space | None = PrivateAttr(default=None)  # A task asks for it at each step
+    # A task asks for them at each step
+    _space: Space | None = PrivateAttr(default=None)
+    _gpu_counts: list[int] | None = PrivateAttr(default=None)
 
     @field_validator("task_name")
     @classmethod
@@ -106,8 +116,25 @@ class TaskFile(Section):
         """The numbers of GPUs that configurations, and the baseline, need; ascending."""
         if self.resources.gpus:
             return [self.resources.gpus]
-        searched = {one.name: one.values() or () for one in self.space().dimensions}
-        return sorted(gpu_counts(self.engine.arguments, searched))
+        if self._gpu_counts is None:
+            self._gpu_counts = sorted(self._count_gpus())
+        return self._gpu_counts
+
+    def _count_gpus(self) -> set[int]:
+        """Of the combinations of sizes that the constraints allow; where there are too many to
+        look at, of every combination.
+        """
+        space, fixed = self.space(), self.engine.arguments
+        sizes = [one for one in space.dimensions if spelling(one.name) in GPU_FLAGS]
+        together = space.combinations([one.name for one in sizes])
+        if together is not None:
+            return {gpus_of({**fixed, **one}) for one in ({}, *together)}
+        flags = with_dashes(fixed)
+        searched = {one.name: list(one.values() or ()) for one in sizes}
+        for one in sizes:
+            if one.when:  # Where it is absent the fixed flag holds
+                searched[one.name].append(flags.get(spelling(one.name), 1))
+        return gpu_counts(fixed, searched)
 
     def served_name(self) -> str:
         """The name that the server answers to, which every request carries."""

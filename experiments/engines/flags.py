@@ -14,6 +14,7 @@ PARALLELISM = (  # Their sizes multiply to the GPUs of one engine
 )
 SHARED_GPUS = "enable-dp-attention"  # The data parallel ranks share the tensor parallel GPUs
 PARALLEL_SIZES = frozenset(name for names in PARALLELISM for name in names)
+GPU_FLAGS = PARALLEL_SIZES | {SHARED_GPUS}  # Those that decide how many GPUs an engine needs
 
 # What `parallel_config` calls a size, and the engine's own flag for it.
 PARALLEL_FLAGS = {

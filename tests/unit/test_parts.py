@@ -184,6 +184,11 @@ def test_values_that_occur_together_are_known_without_the_rest():
         *(1, 2, 2, 4, 4, 4, 8, 8, 8),
     ]
     assert space.combinations(["wide"]) is None
+    assert parse_space(SPECULATIVE).combinations(["method"]) == [
+        {"method": "ngram"},
+        {"method": "eagle"},
+        {},
+    ]
     assert space.combinations([]) == [{}]
 
 

@@ -46,6 +46,57 @@ def test_a_configuration_that_fits_no_node_is_refused() -> None:
         planning.check(wide, Pool(8, 2))
 
 
+SIZES = {"tensor-parallel-size": [1, 2, 4, 8], "pipeline-parallel-size": [1, 2, 4]}
+
+
+def test_only_configurations_that_are_allowed_need_gpus(db: None) -> None:
+    constraints = ["tensor-parallel-size * pipeline-parallel-size <= 4"]
+    narrow = file(parameters=SIZES, constraints=constraints)
+    assert narrow.gpu_counts() == [1, 2, 4]
+    planning.check(narrow, Pool(8, 4))
+    assert "combinations    6, searched by grid_search" in planning.plan(narrow).lines()
+    even = file(
+        parameters={**SIZES, "x": [1, 2]},
+        engine={"arguments": {"tp": 3}},
+        constraints=["tensor-parallel-size % 4 == 0 and x < 2"],
+    )
+    assert even.gpu_counts() == [3, 4, 8, 16, 32]  # The baseline's, and what the parameters need
+
+
+def test_a_size_that_is_absent_is_the_fixed_one() -> None:
+    when = {"wide": True}
+    sizes = {"tp": {"type": "categorical", "values": [4, 8], "when": when}, "wide": [True, False]}
+    assert file(parameters=sizes, engine={"arguments": {"tp": 2}}).gpu_counts() == [2, 4, 8]
+    vast = {"type": "float", "low": 0, "high": 1, "when": when}
+    sizes |= {"share": vast, "pp": [1, 2]}
+    continuous = file(
+        parameters=sizes,
+        engine={"arguments": {"tp": 2}},
+        optimization={"strategy": "random", "objective": "maximize_throughput"},
+    )
+    assert continuous.gpu_counts() == [2, 4, 8, 16]
+
+
+def test_a_dry_run_says_when_combinations_are_not_counted(db: None) -> None:
+    wide = {"type": "integer", "low": 1, "high": 1000}
+    optimization = {"strategy": "random", "objective": "maximize_throughput"}
+    vast = file(parameters={"x": wide, "y": wide}, constraints=["x < y"], optimization=optimization)
+    plan = planning.plan(vast)
+    assert (plan.combinations, plan.combinations_are_counted) == (10**6, False)
+    assert any("at most 1000000 (too many to count" in line for line in plan.lines())
+
+
+def test_a_dry_run_of_a_job_shows_a_configuration_that_is_allowed(db: None) -> None:
+    job = file(
+        base_runtime="job",
+        command=["measure", "{x}", "{y}"],
+        parameters={"x": [1, 2], "y": [1, 2]},
+        constraints=["x > y"],
+        optimization={"strategy": "random", "objective": "maximize_speed"},
+    )
+    assert "measure 2 1" in planning.plan(job).first_command
+
+
 # ── memory ──────────────────────────────────────────────────────────────────────────────────
 
 

@@ -267,6 +267,36 @@ def test_a_flag_that_autotuner_sets_itself_is_refused(name: str) -> None:
         from_dict(data)
 
 
+def test_grid_search_needs_a_space_that_can_be_listed():
+    wide = {"type": "integer", "low": 1, "high": 1000}
+    said = complaints(
+        optimization__strategy="grid_search",
+        parameters={"x": wide, "y": wide},
+        constraints=["x < y"],
+    )
+    assert said == [
+        "parameters: grid_search: x × y cannot be listed: of 1000000 combinations at most 100000 "
+        "may depend on each other; give fewer values"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("constraints", "said"),
+    [
+        ([1], "constraints[0]: expected text, got 1"),
+        ("a > b", "constraints: expected a list, got text 'a > b'"),
+        (["max-num-seqs > 4", "max-num-sqs > 4"], "constraints[1]: 'max-num-sqs' is no parameter"),
+        (["max-num-seqs > 4", "max-num-seqs < 4"], "constraints[1]: no configuration meets it and"),
+        (["max-model-len > 4"], "constraints[0]: names no parameter that is searched"),
+        (["max-num-seqs * 100 >= max-model-len"], ""),
+        (["max-num-seqs > 3"] * 101, "constraints: has 101 values; at most 100"),
+    ],
+)
+def test_a_constraint_is_checked_with_the_file(constraints, said):
+    found = complaints(constraints=constraints)
+    assert len(found) == bool(said) and said in "".join(found)
+
+
 def test_the_documentation_lists_every_field():
     def fields(model, place=""):
         for name, field in model.model_fields.items():
