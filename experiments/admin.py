@@ -20,6 +20,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from experiments import logs, pages, views
 from experiments.documents import write_yaml
 from experiments.figures import elapsed, number, objective, plain
+from experiments.level_table import level_table
 from experiments.models import AuditEntry, Experiment, Move
 from experiments.states import Action
 from experiments.task_admin import STATUS_COLOURS, block, column, live_url
@@ -114,7 +115,7 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
             {"fields": ("error_kind", "error_message", "where", "may_pass", "lines")},
         ),
         ("Configuration", {"fields": ("configuration", "command_line")}),
-        ("Result", {"fields": ("score", "feasible", "holds_at", "results")}),
+        ("Result", {"fields": ("score", "feasible", "holds_at", "pruning", "levels", "results")}),
         (
             "Where and when",
             {"fields": ("node", "gpu_names", "begun", "duration", "phases")},
@@ -198,10 +199,17 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     def command_line(self, experiment: Experiment) -> SafeString:
         return block("\n".join(experiment.command) or "–")
 
+    @column("Pruned")
+    def pruning(self, experiment: Experiment) -> str:
+        return experiment.pruned_why or "–"
+
+    @column("Load levels")
+    def levels(self, experiment: Experiment) -> SafeString | str:
+        return SafeString(level_table(experiment)) or "–"
+
     @column("Measured")
     def results(self, experiment: Experiment) -> SafeString:
-        found = {"metrics": experiment.metrics, "levels": experiment.levels}
-        return block(write_yaml({name: value for name, value in found.items() if value} or "–"))
+        return block(write_yaml(experiment.metrics) if experiment.metrics else "–")
 
     @column("Log")
     def log(self, experiment: Experiment) -> SafeString:

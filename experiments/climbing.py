@@ -6,14 +6,17 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from experiments import scoring
-from experiments.benchmarks.base import Level, Measurement, Samples
+from experiments.benchmarks.base import Level, Measurement, Samples, StopWhen
 from experiments.benchmarks.samples import compact, goodput, rounded, standard_errors
 from experiments.database import read_or
 from experiments.experiment import Experiment
+from experiments.ladder import Step, hopeless, next_step, result
 from experiments.neighbours import Neighbours, Watch
 from experiments.objectives import parse_objectives
+from experiments.race import Rules, Standing, relieved
 from experiments.scoring import LevelResult
 from experiments.states import Status
+from experiments.taskfile import TaskFile
 
 CLOSE = 0.1  # of the best score: so near to it that a disturbed level is measured again
 AGAIN = 500  # added to the seed of what is measured again: other requests, which no cache knows
@@ -22,7 +25,9 @@ AGAIN = 500  # added to the seed of what is measured again: other requests, whic
 class Measure(Protocol):
     """Puts one load level on the server. `name` is that of its report and log."""
 
-    def __call__(self, level: Level, *, name: str, seed: int) -> Measurement: ...
+    def __call__(
+        self, level: Level, *, name: str, seed: int, stop_when: StopWhen | None
+    ) -> Measurement: ...
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,13 @@ class Measured:
     @property
     def result(self) -> LevelResult:
         measured = self.measurement
-        return LevelResult(self.level.label, measured.metrics, standard_errors(measured.samples))
+        return LevelResult(
+            self.level.label,
+            measured.metrics,
+            standard_errors(measured.samples),
+            disturbed=self.is_disturbed,
+            stopped_early=measured.stopped_early,
+        )
 
     def document(self) -> dict[str, Any]:
         """What an experiment's row keeps of it."""
@@ -52,6 +63,7 @@ class Measured:
             "seconds": round(self.seconds, 3),
             "neighbours": asdict(self.neighbours),
             "disturbed": self.is_disturbed,
+            "stopped_early": self.measurement.stopped_early,
         }
 
 
@@ -74,26 +86,55 @@ class Climb:
         self.file = experiment.task.file
         self.objectives = parse_objectives(self.file.optimization.objective)
         self.levels = self.file.levels()
+        self.labels = [level.label for level in self.levels]
+        self.gpus = experiment.gpus
+        self.rules = rules_of(self.file)
+        self.best: Standing | None = None
+        self.is_repeat = getattr(experiment, "repeat_of_id", None) is not None
+        # What others are compared with is measured to the end
+        self.may_stop = self.file.optimization.pruning and not (
+            experiment.is_baseline or self.is_repeat
+        )
+        self.is_compared = self.may_stop and not self.objectives.several
         self.measured: dict[int, Measured] = {}  # By the level's place in `levels`
         self.superseded: dict[int, Measured] = {}  # Disturbed, and measured again undisturbed
         self._measure, self._at, self._time_left = measure, at, time_left
 
     def results(self) -> dict[str, Any]:
         """The columns of the experiment. Raises ExperimentFailed when there are none."""
-        for index, level in enumerate(self.levels):
-            where = f"level {index + 1} of {len(self.levels)}: {level.label}"
-            self._at(where, (1 + index) / (1 + len(self.levels)))  # The start is a step, too
-            self.measured[index] = self._one(index, f"level-{index + 1}", index)
+        while (step := self._next()).level:
+            self._go(self.labels.index(step.level), step)
+        if step.pruned:
+            return self._columns(step.pruned)
         self._disturbed_again()
         return self._columns()
 
-    def _one(self, index: int, name: str, seed: int) -> Measured:
+    def _next(self) -> Step:
+        if self.is_compared:
+            found = read_or(None, lambda: standing(self.experiment))
+            self.best = found or self.best
+        return next_step(self.labels, self._results(), self.best, self.rules, self.gpus)
+
+    def _go(self, index: int, step: Step) -> None:
+        """Measure a level, until its end or until it is hopeless."""
+        total = len(self.levels)
+        where = f"level {index + 1} of {total}: {step.level}"
+        self._at(where, (1 + len(self.measured)) / (1 + total))  # The start is a step, too
+        stop_when = hopeless(self.rules, step.needed) if self.may_stop else None
+        one = self._one(index, f"level-{index + 1}", index, stop_when)
+        self.measured[index] = one
+        if one.is_disturbed and one.measurement.stopped_early and not self._next().pruned:
+            # A neighbour may be to blame, and half a level is no result
+            self._again(index)
+
+    def _one(self, index: int, name: str, seed: int, stop_when: StopWhen | None = None) -> Measured:
         """The level at this place of the ladder, measured now."""
         level = self.levels[index]
         watch, began = Watch(self.experiment), time.monotonic()
         # The same requests for every configuration, other ones at every level
         seed += self.file.optimization.seed * 1000
-        measurement = self._with_goodput(self._measure(level, name=name, seed=seed))
+        measurement = self._measure(level, name=name, seed=seed, stop_when=stop_when)
+        measurement = self._with_goodput(measurement)
         return Measured(level, measurement, time.monotonic() - began, watch.until_now())
 
     def _with_goodput(self, measured: Measurement) -> Measurement:
@@ -111,47 +152,60 @@ class Climb:
         if not disturbed or not self._is_close():
             return
         for index in disturbed:
-            before = self.measured[index]
-            if self._time_left() < 2 * before.seconds:
+            if self._time_left() < 2 * self.measured[index].seconds:
                 return  # What is measured must not be lost to the experiment's own limit
-            self._at(f"again, level {index + 1} of {len(self.levels)}: {before.level.label}", 1.0)
-            after = self._one(index, f"level-{index + 1}-again", index + AGAIN)
-            if after.is_disturbed:
-                self.superseded[index] = after
-            else:
-                self.superseded[index], self.measured[index] = before, after
+            if index not in self.superseded:
+                self._again(index)
+
+    def _again(self, index: int) -> None:
+        """Measure a level once more, to its end. The quieter one counts; of equals the whole."""
+        before = self.measured[index]
+        total = len(self.levels)
+        where = f"level {index + 1} of {total}, again: {before.level.label}"
+        self._at(where, len(self.measured) / (1 + total))
+        after = self._one(index, f"level-{index + 1}-again", index + AGAIN)
+        if after.is_disturbed and not before.measurement.stopped_early:
+            self.superseded[index] = after
+        else:
+            self.superseded[index], self.measured[index] = before, after
 
     def _is_close(self) -> bool:
-        """Whether it may win: as good as the best so far, or nearly.
+        """Whether it may win: as good as the best so far, or nearly, had nobody disturbed it.
 
         On a Pareto front many win, also such as score far less than the best.
         """
         if self.objectives.has_front:
             return True
         best = read_or(None, lambda: best_score(self.experiment))
-        own = self._score().objective_score
+        levels = [relieved(level, self.rules) for level in self._results()]
+        own = self._score(levels).objective_score
         by = scoring.gain(own, best, self.objectives.maximize)
-        return by is None or by >= -CLOSE
+        return self.is_repeat or by is None or by >= -CLOSE
 
     # ── what they come to ───────────────────────────────────────────────────────────────────
 
     def _results(self) -> list[LevelResult]:
         return [one.result for _, one in sorted(self.measured.items())]
 
-    def _score(self) -> scoring.Score:
+    def _score(self, levels: Sequence[LevelResult]) -> scoring.Score:
         return scoring.score(
-            self._results(),
+            levels,
             self.objectives,
             self.file.slo,
-            gpus=self.experiment.gpus,
+            gpus=self.gpus,
             max_error_rate=self.file.benchmark.max_error_rate,
             per_gpu=self.file.per_gpu,
         )
 
-    def _columns(self) -> dict[str, Any]:
-        score = self._score()
+    def _columns(self, pruned: str = "") -> dict[str, Any]:
+        levels = self._results()
+        score = self._score(levels)
+        if pruned:
+            score = result(self.labels, levels, self.best, self.rules, self.gpus)
         return {
-            "metrics": scoring.overall(self._results()),
+            "pruned": bool(pruned),
+            "pruned_why": pruned,
+            "metrics": scoring.overall(levels),
             "levels": self._documents(score.levels),
             "objective_value": score.value,
             "objective_values": list(score.values),
@@ -176,9 +230,43 @@ class Climb:
         return documents
 
 
+def rules_of(file: TaskFile) -> Rules:
+    """How the experiments of a task are judged on the ladder; of several objectives no one is."""
+    return Rules(
+        parse_objectives(file.optimization.objective).each[0],
+        file.slo,
+        max_error_rate=file.benchmark.max_error_rate,
+        per_gpu=file.per_gpu,
+    )
+
+
 def best_score(experiment: Experiment) -> float | None:
     """The best objective score of the task's other experiments so far."""
-    others = experiment.task.experiments.filter(status=Status.SUCCESS, feasible=True)
-    scores = list(others.exclude(pk=experiment.pk).values_list("objective_score", "feasible"))
-    index = scoring.best(scores, experiment.task.objectives.maximize)
-    return None if index is None else scores[index][0]
+    best = _best(experiment)
+    return None if best is None else best[1]
+
+
+def standing(experiment: Experiment) -> Standing | None:
+    """The best of the task's other experiments so far, as it was at each load level."""
+    best = _best(experiment)
+    if best is None:
+        return None
+    one = Experiment.objects.only("number", "levels", "gpus").get(pk=best[0])
+    levels = [
+        LevelResult(level["label"], level["metrics"], level.get("standard_errors", {}))
+        for level in one.levels
+    ]
+    return Standing(one.number, levels, one.gpus)
+
+
+def _best(experiment: Experiment) -> tuple[int, float] | None:
+    """Its row and score. Other columns are not read: there may be many experiments."""
+    others = experiment.task.experiments.filter(
+        status=Status.SUCCESS, feasible=True, pruned=False
+    ).exclude(pk=experiment.pk)
+    rows = list(others.order_by("number").values_list("pk", "objective_score"))
+    index = scoring.best([(score, True) for _, score in rows], experiment.task.objectives.maximize)
+    if index is None:
+        return None
+    pk, score = rows[index]
+    return pk, score or 0.0

@@ -29,7 +29,16 @@ ON_ITS_LEASE = (
 OUTCOME = (
     *("cancel_requested", "metrics", "levels", "objective_value", "objective_score", "feasible"),
     *("objective_values", "penalty"),
-    *("holds_at", "error_kind", "error_message", "error_lines", "error_may_pass", "error_where"),
+    *(
+        "holds_at",
+        "pruned",
+        "pruned_why",
+        "error_kind",
+        "error_message",
+        "error_lines",
+        "error_may_pass",
+        "error_where",
+    ),
     *("reached", "finished_at"),
 )
 
@@ -77,6 +86,9 @@ class Experiment(models.Model):
     objective_score = models.FloatField(null=True, blank=True)  # With the soft penalty
     feasible = models.BooleanField(null=True, blank=True)
     holds_at = models.CharField(max_length=200, blank=True)
+    # It had clearly lost: not all its levels were measured, and its score is an estimate
+    pruned = models.BooleanField(default=False, db_default=False)
+    pruned_why = models.TextField(blank=True, default="", db_default="")
     error_kind = models.CharField(max_length=20, blank=True, choices=choices(FailureKind))
     error_message = models.TextField(blank=True)
     # The lines of the log that say why; whether it is worth a retry, since the configuration is not

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from experiments import launching, scoring
 from experiments.benchmarks import BENCHMARKS
-from experiments.benchmarks.base import Level, Load, Measurement
+from experiments.benchmarks.base import Level, Load, Measurement, StopWhen
 from experiments.climbing import Climb
 from experiments.engines import ENGINES
 from experiments.engines.failures import explain, last_lines
@@ -150,13 +150,15 @@ class Measuring:
                     FailureKind.START_TIMEOUT, f"not healthy after {limit:g} s (timeout_start)"
                 )
 
-    def _measure(self, engine: Process, level: Level, *, name: str, seed: int) -> Measurement:
+    def _measure(
+        self, engine: Process, level: Level, *, name: str, seed: int, stop_when: StopWhen | None
+    ) -> Measurement:
         """One load level, measured by its own process on cores that are not the engine's."""
         benchmark = BENCHMARKS[self.file.benchmark.generator]
         report = self.experiment.folder / f"{name}.json"
         log = report.with_suffix(".log")
         elsewhere = os.sched_getaffinity(0) - self.cores if self.cores else set()
-        load = self._load(level, seed)
+        load = self._load(level, seed, stop_when)
         give_up = time.monotonic() + 2 * load.max_seconds + LEVEL_GRACE
         with self._running(benchmark.argv(load, report), log, elsewhere) as generator:
             while (exit_code := generator.wait(CHECK_EVERY)) is None:
@@ -183,11 +185,12 @@ class Measuring:
             f"{LEVEL_GRACE:g} s more",
         )
 
-    def _load(self, level: Level, seed: int) -> Load:
+    def _load(self, level: Level, seed: int, stop_when: StopWhen | None) -> Load:
         benchmark = self.file.benchmark
         return benchmark.load(
             level,
             seed=seed,
+            stop_when=stop_when,
             url=f"http://127.0.0.1:{self.port}",
             model=self.file.served_name(),
             model_path=benchmark.model_tokenizer or self.file.model.id_or_path,

@@ -208,13 +208,13 @@ def row(
     succeeded = experiment.status == Status.SUCCESS
     misses = succeeded and not experiment.feasible
     _, _, factor = objective(task)
-    score = experiment.objective_score
+    score, about = experiment.objective_score, "≈ " if experiment.pruned else ""
     return {
         "experiment": experiment,
         "tone": "soft" if misses else TONES[Status(experiment.status)],
         "remark": remark(experiment, misses),
         "parameters": [(name, plain(value)) for name, value in experiment.parameters.items()],
-        "score": "" if score is None else number(score * factor),
+        "score": "" if score is None else about + number(score * factor),
         "goals": reached(task, experiment),
         "change": change(task, experiment, baseline) if succeeded else "",
         "metrics": [(column.title, column.text(experiment.metrics)) for column in columns],
@@ -235,6 +235,8 @@ def phases(experiment: Experiment, now: datetime) -> str:
 
 def remark(experiment: Experiment, misses: bool) -> str:
     """What the status alone does not say."""
+    if experiment.pruned:
+        return "pruned"
     if misses:
         holds = f"; holds up to {experiment.holds_at}" if experiment.holds_at else ""
         return f"misses the objectives{holds}"

@@ -106,6 +106,8 @@ def one_experiment(experiment: Experiment) -> dict[str, Any]:
         "penalty": experiment.penalty,
         "feasible": experiment.feasible,
         "holds_at": experiment.holds_at or None,
+        "pruned": experiment.pruned,
+        "pruned_why": experiment.pruned_why or None,
         "error": error if experiment.error_kind else None,
         "gpus": experiment.gpu_uuids,
         "node": experiment.node,
@@ -183,7 +185,7 @@ def as_csv(task: TuningTask) -> str:
     experiments = list(task.experiments.all())
     parameters = list(dict.fromkeys(name for e in experiments for name in e.parameters))
     metrics = list(dict.fromkeys(name for e in experiments for name in e.metrics))
-    fixed = ("number", "attempt", "status", "feasible", "objective_score")
+    fixed = ("number", "attempt", "status", "feasible", "pruned", "objective_score")
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow([*fixed, "error", *parameters, *metrics])
@@ -210,13 +212,13 @@ def as_markdown(task: TuningTask) -> str:
     front = tuning.front_of(task, experiments)
     lines = [f"# {task.name}", "", f"{task.status} · {task.engine} · {task.objective}", ""]
     lines += [*_winner(task, experiments), *_front(task, front)]
-    lines += ["| # | status | score | feasible | parameters | error |", "|--:|---|--:|---|---|---|"]
+    lines += ["| # | status | score | feasible | parameters | note |", "|--:|---|--:|---|---|---|"]
     for e in experiments:
         score = "" if e.objective_score is None else f"{e.objective_score:.4g}"
         chosen = ", ".join(f"{name}={value}" for name, value in e.parameters.items())
-        lines.append(
-            _row([str(e.number), e.status, score, str(e.feasible), chosen, e.error_message])
-        )
+        score = f"≈ {score}" if e.pruned else score
+        note = f"pruned {e.pruned_why}" if e.pruned else e.error_message
+        lines.append(_row([str(e.number), e.status, score, str(e.feasible), chosen, note]))
     return "\n".join(lines) + "\n"
 
 

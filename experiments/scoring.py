@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from experiments.errors import ExperimentFailed
-from experiments.objectives import PERCENTILES, THROUGHPUTS, Objectives, unit_of
+from experiments.objectives import PERCENTILES, THROUGHPUTS, Objective, Objectives, unit_of
 from experiments.pareto import penalised, together
 from experiments.slo import Limit, Slo
 from experiments.states import FailureKind
@@ -25,6 +25,8 @@ class LevelResult:
     metrics: Mapping[str, float]
     # Of each metric, as a share of it; empty where single requests are not known
     standard_errors: Mapping[str, float] = field(default_factory=dict)
+    disturbed: bool = False  # A neighbour started its engine meanwhile
+    stopped_early: str = ""  # Why it was hopeless, before it was measured to the end
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def score(
     Raises ExperimentFailed when an objective, or a metric with a limit, was not measured.
     """
     values = tuple(
-        _over_levels(levels, one.metric, one.maximize)
+        over_levels([measured(level, one.metric) for level in levels], one)
         / (gpus if per_gpu and one.metric in THROUGHPUTS else 1)
         for one in objectives.each
     )
@@ -115,7 +117,7 @@ def overall(levels: Sequence[LevelResult]) -> dict[str, float]:
         name: [level.metrics.get(name, math.nan) for level in levels] for name in levels[0].metrics
     }
     return {
-        name: max(values) if _is_percentile(name) else math.fsum(values) / len(values)
+        name: max(values) if is_percentile(name) else math.fsum(values) / len(values)
         for name, values in shared.items()
         if all(map(math.isfinite, values))
     }
@@ -139,7 +141,7 @@ def soft_penalty(levels: Sequence[LevelResult], slo: Slo | None) -> float:
 
 def violation(level: LevelResult, metric: str, limit: Limit) -> float:
     """How far a level is beyond a limit, as a share of it; negative when it keeps it."""
-    return limit.violation(_measured(level.metrics, metric, level.label))
+    return limit.violation(measured(level, metric))
 
 
 def better(a: float | None, b: float | None, maximize: bool) -> bool:
@@ -176,14 +178,18 @@ def gain(value: float | None, baseline: float | None, maximize: bool) -> float |
     return difference / abs(baseline)
 
 
-def _over_levels(levels: Sequence[LevelResult], metric: str, maximize: bool) -> float:
-    """A metric over all levels: the mean, or for a percentile the worst level."""
-    if not levels:
+def over_levels(values: Sequence[float], objective: Objective) -> float:
+    """An objective's values at all levels as one: the mean, or for a percentile the worst."""
+    if not values:
         raise ExperimentFailed(FailureKind.BENCHMARK_ERRORS, "no load level was measured")
-    values = [_measured(level.metrics, metric, level.label) for level in levels]
-    if _is_percentile(metric):
-        return min(values) if maximize else max(values)
+    if is_percentile(objective.metric):
+        return min(values) if objective.maximize else max(values)
     return math.fsum(values) / len(values)
+
+
+def measured(level: LevelResult, metric: str) -> float:
+    """A finite metric of a level, or ExperimentFailed, which names those that are there."""
+    return _measured(level.metrics, metric, level.label)
 
 
 def _measured(metrics: Mapping[str, float], name: str, where: str) -> float:
@@ -198,7 +204,8 @@ def _measured(metrics: Mapping[str, float], name: str, where: str) -> float:
     )
 
 
-def _is_percentile(metric: str) -> bool:
+def is_percentile(metric: str) -> bool:
+    """Whether it is the percentile of a time: of several levels the worst counts."""
     return metric.rpartition("_")[2] in PERCENTILES
 
 

@@ -79,6 +79,11 @@ class ParallelConfig(Section):
         return _without_twins(sizes)
 
 
+def _usual_pruning(data: dict[str, Any]) -> bool:
+    """Who asks for the whole grid wants to see all of it."""
+    return data.get("strategy") != "grid_search"
+
+
 class Optimization(Section):
     """How to search, for what, and how much."""
 
@@ -88,6 +93,7 @@ class Optimization(Section):
     timeout_per_iteration: Duration = 600  # seconds for one experiment, engine start included
     timeout_start: Duration | None = None  # seconds for the engine's start alone
     max_parallel_experiments: AtLeastOne = 1
+    pruning: bool = Field(default_factory=_usual_pruning)  # End what has clearly lost
     priority: int = Field(default=0, ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)
     seed: int = Field(default=0, ge=-LARGEST, le=LARGEST)
     skip_known_failures: bool = True

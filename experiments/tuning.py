@@ -148,7 +148,7 @@ def finish(task: TuningTask, tried: int) -> None:
 
 
 def best_of(task: TuningTask, experiments: Sequence[Experiment]) -> Experiment | None:
-    """The winner so far: feasible, and the best score; the older one of equals.
+    """The winner so far: feasible, and the best score; the older one of equals; never a pruned one.
 
     Of a Pareto front that is the one with the largest product of ratios to any other experiment.
     """
@@ -156,7 +156,7 @@ def best_of(task: TuningTask, experiments: Sequence[Experiment]) -> Experiment |
     if task.objectives.has_front:
         in_order = front_of(task, in_order)
     index = scoring.best(
-        [(experiment.objective_score, experiment.feasible) for experiment in in_order],
+        [(one.objective_score, one.feasible and not one.pruned) for one in in_order],
         task.objectives.maximize,
     )
     return None if index is None else in_order[index]

@@ -80,6 +80,8 @@ def one_line(experiment: Experiment) -> str:
     if experiment.error_kind:
         return f"{name} {chosen}  {experiment.error_kind}: {experiment.error_message}"
     mark = "" if experiment.feasible else "  misses the objectives"
+    if experiment.pruned:
+        mark += f"  pruned {experiment.pruned_why}"
     return f"{name} score {experiment.objective_score:<10.4g} {chosen}{mark}"
 
 

@@ -29,6 +29,12 @@ class Migration(migrations.Migration):
             model_name="experiment",
             index=models.Index(fields=["node", "finished_at"], name="who_is_on_a_node"),
         ),
+        migrations.AddField(
+            "experiment", "pruned", models.BooleanField(db_default=False, default=False)
+        ),
+        migrations.AddField(
+            "experiment", "pruned_why", models.TextField(blank=True, db_default="", default="")
+        ),
         migrations.AddField("experiment", "objective_values", JsonText(db_default=[], default=list)),
         migrations.AddField("experiment", "penalty", models.FloatField(blank=True, null=True)),
         migrations.AlterField("tuningtask", "objective", models.TextField()),

@@ -4,43 +4,66 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
-from experiments.benchmarks.base import Level, Measurement
+from experiments import climbing
+from experiments.benchmarks.base import Level, Measurement, StopWhen
 from experiments.climbing import Climb
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status
 
 MakeTask = Callable[..., TuningTask]
 Make = Callable[..., Experiment]
-Serve = Callable[[Level, str], float]  # Tokens per second at a level
+# Tokens per second at a level, or all that is said of it
+Serve = Callable[[Level, str], float | Measurement]
 
 
-@pytest.fixture
-def task(make_task: MakeTask) -> TuningTask:
-    return make_task()
+def climber(task: TuningTask, make_experiment: Make) -> Callable[..., dict[str, Any]]:
+    """Measures an experiment of a task whose best has 50 and 150 tok/s, on a server."""
+    best = {"level-1": 50.0, "level-2": 150.0}
+    levels = [
+        {"label": level.label, "metrics": {"output_throughput": best[f"level-{number}"]}}
+        for number, level in enumerate(task.file.levels(), start=1)
+    ]
+    done = {"status": Status.SUCCESS, "feasible": True}
+    make_experiment(task, objective_score=100.0, levels=levels, **done)
+    make_experiment(task, objective_score=900.0, pruned=True, **done)
 
+    def results(serve: Serve, time_left: float = 600, **fields: Any) -> dict[str, Any]:
+        def measure(
+            level: Level, *, name: str, seed: int, stop_when: StopWhen | None
+        ) -> Measurement:
+            to_its_end = bool(fields) or name.endswith("again")
+            assert (stop_when is None) == (to_its_end or not task.file.optimization.pruning)
+            served = serve(level, name)
+            if isinstance(served, Measurement):
+                return served
+            return Measurement({"output_throughput": served, "error_rate": 0.0})
 
-@pytest.fixture
-def climb(task: TuningTask, make_experiment: Make) -> Callable[..., dict[str, Any]]:
-    """Measures an experiment of a task whose best has a score of 100, on a server."""
-    make_experiment(task, status=Status.SUCCESS, feasible=True, objective_score=100.0)
-    mine = make_experiment(task, status=Status.BENCHMARKING, node="a")
-
-    def results(serve: Serve, time_left: float = 600) -> dict[str, Any]:
-        def measure(level: Level, *, name: str, seed: int) -> Measurement:
-            return Measurement({"output_throughput": serve(level, name), "error_rate": 0.0})
-
-        run = Climb(mine, measure, at=lambda *_: None, time_left=lambda: time_left)
-        return run.results()
+        mine = make_experiment(task, status=Status.BENCHMARKING, node="a", **fields)
+        return Climb(mine, measure, at=lambda *_: None, time_left=lambda: time_left).results()
 
     return results
 
 
 @pytest.fixture
-def neighbour(task: TuningTask, make_experiment: Make) -> Experiment:
+def climb(make_task: MakeTask, make_experiment: Make) -> Callable[..., dict[str, Any]]:
+    """Every level is measured to its end."""
+    return climber(make_task(pruning=False), make_experiment)
+
+
+@pytest.fixture
+def race(make_task: MakeTask, make_experiment: Make) -> Callable[..., dict[str, Any]]:
+    """What has clearly lost is pruned."""
+    return climber(make_task(pruning=True), make_experiment)
+
+
+@pytest.fixture
+def neighbour(make_experiment: Make) -> Experiment:
     """One that starts its engine on the same node."""
-    return make_experiment(task, status=Status.DEPLOYING, node="a", started_at=timezone.now())
+    fields = {"status": Status.DEPLOYING, "node": "a", "started_at": timezone.now()}
+    return make_experiment(TuningTask.objects.get(), **fields)
 
 
 def test_each_level_says_who_was_on_the_node(climb: Any, neighbour: Experiment) -> None:
@@ -86,3 +109,57 @@ def test_what_nobody_disturbs_is_measured_once(climb: Any) -> None:
     names = []
     done = climb(lambda level, name: names.append(name) or 200.0)
     assert names == ["level-1", "level-2"] and "superseded" not in done["levels"][0]
+
+
+# ── what has clearly lost ───────────────────────────────────────────────────────────────────
+
+
+def test_a_new_configuration_is_probed_where_the_best_stands_and_pruned_there(race: Any) -> None:
+    done = race(lambda level, name: {"level-1": 500.0, "level-2": 90.0}[name])
+    assert [level["label"] for level in done["levels"]] == ["D(100,100) · concurrency 4"]
+    assert (done["pruned"], done["feasible"], done["holds_at"]) == (True, True, "")
+    assert done["pruned_why"] == (
+        "at D(100,100) · concurrency 4: 90 tok/s, 40% below #1 (margin 12%)"
+    )
+    assert done["objective_score"] == pytest.approx(60.0)
+    assert done["metrics"]["output_throughput"] == 90.0
+
+
+def test_what_may_win_is_measured_at_every_level_and_they_are_in_their_order(race: Any) -> None:
+    names = []
+    done = race(lambda level, name: names.append(name) or 150.0)
+    assert names == ["level-2", "level-1"] and not done["pruned"]
+    assert [level["label"][-1] for level in done["levels"]] == ["1", "4"]
+
+
+@pytest.mark.parametrize("role", [{"is_baseline": True}])
+def test_what_others_are_compared_with_is_measured_to_the_end(race: Any, role: Any) -> None:
+    done = race(lambda level, name: 1.0, **role)
+    assert not done["pruned"] and len(done["levels"]) == 2
+
+
+def test_without_the_database_the_last_known_best_counts(
+    race: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr("experiments.database.connection", type("Open", (), {"close": list}))
+    monkeypatch.setattr(climbing, "standing", away)
+    monkeypatch.setattr(climbing, "best_score", away)
+    assert not race(lambda level, name: 1.0)["pruned"]
+
+
+def test_a_disturbed_level_that_was_stopped_early_is_measured_to_its_end(
+    race: Any, neighbour: Experiment
+) -> None:
+    """Half a level says little, and a neighbour may be to blame."""
+
+    def serve(level: Level, name: str) -> Measurement:
+        stopped = "" if name.endswith("again") else "10 s have gone"
+        value = 160.0 if name.endswith("again") else 125.0
+        return Measurement({"output_throughput": value, "error_rate": 0.0}, {}, stopped)
+
+    done = race(serve)
+    assert not done["pruned"] and done["objective_score"] == 160.0
+    assert done["levels"][0]["superseded"]["stopped_early"] == "10 s have gone"

@@ -43,7 +43,7 @@ LEAVES = {
         "regions",
         "memory_need",
     ),
-    *("launching", "estimate", "marks"),
+    *("launching", "estimate", "marks", "ladder", "race"),
     *("parts", "constraints", "satisfiable", "expressions", "lexer"),
 }
 LEAF_FOLDERS = {"engines", "benchmarks", "strategies"}

@@ -1,0 +1,108 @@
+"""Which load level an experiment is measured at next, and when it has lost.
+
+Pure functions over results: the same that decide about a running server replay recorded ones.
+
+A new configuration is first measured at the level that decides the score of the best one so far
+(`deciding_level`), and has lost there when it is worse by more than the `margin`. Other levels
+follow from the lightest to the heaviest. After each of them it has lost when it is infeasible, or
+when its score could not reach that of the best even if it were better than the best, by the
+margin, at every level that is left.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from experiments.benchmarks.base import StopWhen
+from experiments.objectives import THROUGHPUTS, TIMES
+from experiments.pareto import penalised
+from experiments.race import Race, Rules, Standing, score
+from experiments.scoring import LevelResult, Score
+from experiments.slo import Minimum
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is to be done next.
+
+    The level to measure, or none at the end. `needed` is the value of the objective's metric
+    there without which the experiment has lost: at least so much, or at most when less is better.
+    `pruned` says why it has lost.
+    """
+
+    level: str = ""
+    needed: float | None = None
+    pruned: str = ""
+
+
+def next_step(
+    labels: Sequence[str],
+    measured: Sequence[LevelResult],
+    best: Standing | None,
+    rules: Rules,
+    gpus: int = 1,
+) -> Step:
+    """The step after `measured`, for levels with these `labels`, the lightest first.
+
+    Without a `best` every level is measured, and nothing is pruned.
+    """
+    race = Race.of(labels, measured, best, rules, gpus)
+    left = [label for label in labels if label not in {level.label for level in measured}]
+    if race is None:
+        return Step(left[0]) if left else Step()
+    if why := race.lost(bool(left)):
+        return Step(pruned=why)
+    if not left:
+        return Step()
+    label = race.deciding if race.deciding in left else left[0]
+    return Step(label, race.needed(label))
+
+
+def result(
+    labels: Sequence[str],
+    measured: Sequence[LevelResult],
+    best: Standing | None,
+    rules: Rules,
+    gpus: int = 1,
+) -> Score:
+    """The score of an experiment that was pruned: of what was measured, and an estimate.
+
+    At the levels that are left it is expected to be to the best as it was at those measured, all
+    together; so its value is the best's times that ratio, or the worst level's for a percentile.
+    """
+    scored = score(measured, rules, gpus)
+    race = Race.of(labels, measured, best, rules, gpus)
+    if race is None:
+        return scored
+    value = race.estimate()
+    return Score(
+        value=value,
+        values=(value,),
+        objective_score=penalised(value, scored.penalty, rules.objective.maximize),
+        feasible=scored.feasible,
+        penalty=scored.penalty,
+        levels=scored.levels,
+        holds_at=None,
+        reasons=scored.reasons,
+    )
+
+
+def hopeless(rules: Rules, needed: float | None = None) -> StopWhen:
+    """When a level need not go on: a hard limit is broken for certain, or what is `needed`."""
+    at_most: dict[str, float] = {}
+    at_least: dict[str, float] = {}
+    errors = rules.max_error_rate
+    for metric, limit in rules.slo.limits() if rules.slo else ():
+        if not limit.hard_fail:
+            continue
+        if metric == "error_rate":
+            errors = limit.threshold * (1 + limit.fail_ratio)
+        elif isinstance(limit, Minimum):
+            at_least[metric] = limit.threshold * (1 - limit.fail_ratio)
+        else:
+            at_most[metric] = limit.threshold * (1 + limit.fail_ratio)
+    metric = rules.objective.metric
+    if needed is not None and rules.objective.maximize and metric in THROUGHPUTS:
+        at_least[metric] = max(needed, at_least.get(metric, needed))
+    elif needed is not None and not rules.objective.maximize and metric.split("_")[0] in TIMES:
+        at_most[metric] = min(needed, at_most.get(metric, needed))
+    return StopWhen(at_most, at_least, errors)
