@@ -39,6 +39,7 @@ ACTION_COLOURS = {
         "success",
     ),
     Action.RETRY.value: "success",
+    Action.OVERRULE.value: "warning",
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from experiments import progress, reports, tuning
+from experiments import progress, reports, tuning, vetoes
 from experiments.errors import BadInput
 from experiments.figures import (
     ENGINE_COLUMNS,
@@ -28,7 +28,7 @@ from experiments.scatter import scatter
 from experiments.sections import Optimization
 from experiments.states import LEASED, ON_A_WORKER, Status, TaskStatus
 
-FRAGMENTS = ("head", "numbers", "winner", "rows")  # The parts of the page that change
+FRAGMENTS = ("head", "numbers", "winner", "rows", "vetoes")  # The parts of the page that change
 SHOWN = 100  # rows; of a longer task the newest
 BLOCKS = 400  # in the strip of all experiments
 MOST_COLUMNS = 3
@@ -98,6 +98,7 @@ def live(task: TuningTask) -> dict[str, Any]:
         "front": front,
         "knee": reports.KNEE,
         "scatter": scatter(task, experiments, front, best),
+        **vetoes.on_page(task),
     }
 
 

@@ -23,7 +23,7 @@ from experiments.states import FailureKind
 # By the number of values that a region's members share: failures before anything is said of it, and
 # how rare it must be that only chance made all of them fail. There are many more pairs
 LEAST = {1: 2, 2: 3}
-BY_CHANCE = {1: 0.01, 2: 0.001}
+BY_CHANCE = {1: 0.02, 2: 0.001}
 
 
 class Explanation(NamedTuple):

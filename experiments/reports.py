@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from experiments import launching, progress, samples, scoring, tuning
+from experiments import launching, progress, samples, scoring, tuning, vetoes
 from experiments.documents import write_yaml
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import unit_of
@@ -32,6 +32,7 @@ def document(task: TuningTask) -> dict[str, Any]:
         "baseline": None if baseline is None else result(task, baseline),
         "specification": task.specification,
         "experiments": [one_experiment(experiment) for experiment in experiments],
+        "vetoes": vetoes.document(task),
     }
 
 
@@ -219,6 +220,7 @@ def as_markdown(task: TuningTask) -> str:
         score = f"≈ {score}" if e.pruned else score
         note = f"pruned {e.pruned_why}" if e.pruned else e.error_message
         lines.append(_row([str(e.number), e.status, score, str(e.feasible), chosen, note]))
+    lines += vetoes.markdown(task)
     return "\n".join(lines) + "\n"
 
 

@@ -6,15 +6,13 @@ Redis is away, and `heal` does the rest when it is back.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
-from experiments import audit, dispatch, planning
-from experiments.errors import BadInput, IllegalMove, MovedElsewhere
+from experiments import audit, dispatch, overruling, planning
+from experiments.actions import Done, Said, held, reopen
+from experiments.errors import BadInput
 from experiments.models import Experiment, TuningTask
 from experiments.operations import whole_number
 from experiments.pool import gpu_pool
@@ -26,31 +24,7 @@ from gpupool import PoolUnreachable
 
 log = logging.getLogger(__name__)
 
-Said = Mapping[str, Any]  # What was written, by field
 MOST_LISTED = 20  # numbers of experiments in one sentence
-
-
-class Done(NamedTuple):
-    """What was done, in words for people, and the task that is to be looked at now."""
-
-    says: str
-    task: TuningTask
-
-
-@contextmanager
-def held(task: TuningTask) -> Iterator[TuningTask]:
-    """The task as it is now, and nobody else's until the end of the block.
-
-    All that is done inside is done, with its audit entry, or nothing is. Raises BadInput for a
-    move that is not possible, or that a worker has just made impossible.
-    """
-    try:
-        with transaction.atomic():
-            yield task.locked()
-    except TuningTask.DoesNotExist:
-        raise BadInput("ID", f"{task} was deleted meanwhile") from None
-    except (IllegalMove, MovedElsewhere) as error:
-        raise BadInput("ID", str(error)) from error
 
 
 def expect(task: TuningTask, status: TaskStatus, what: str) -> None:
@@ -141,11 +115,6 @@ def extend(actor: str, task: TuningTask, said: Said) -> Done:
         else:
             task.change(max_experiments=most)
     return Done(f"{task} may try {most} experiments in all", task)
-
-
-def reopen(task: TuningTask, **changes: Any) -> None:
-    """An ended task runs again, also one that was cancelled before its start."""
-    task.reopen(started_at=task.started_at or timezone.now(), **changes)
 
 
 def set_priority(actor: str, task: TuningTask, said: Said) -> Done:
@@ -313,6 +282,7 @@ VERBS: dict[str, Callable[[str, TuningTask, Said], Done]] = {
     "priority": set_priority,
     "parallel": set_max_parallel,
     "change": change,
+    "overrule": overruling.overrule,
 }
 
 

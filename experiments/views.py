@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from experiments import jobs, pages, planning, steering
+from experiments.actions import Done
 from experiments.errors import BadInput
 from experiments.guard import by_htmx, only_for
 from experiments.models import TuningTask
@@ -90,7 +91,7 @@ def go_to(request: HttpRequest, address: str) -> HttpResponse:
 
 def do(
     request: HttpRequest, verb: str, task: TuningTask, said: dict[str, Any]
-) -> steering.Done | None:
+) -> Done | None:
     """Do it and say so; what is not possible is a message too."""
     try:
         done = steering.act(verb, request.user.get_username(), task, said)

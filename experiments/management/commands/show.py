@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from experiments import progress, reports, watching
+from experiments import progress, reports, vetoes, watching
 from experiments.shell import ShellCommand, find_task
 
 
@@ -28,5 +28,5 @@ class Command(ShellCommand):
                 self.stdout.write(watching.one_line(experiment))
             else:
                 self.stdout.write(watching.one_that_goes_on(experiment))
-        self.stdout.write("\n".join(watching.outcome(task)))
+        self.stdout.write("\n".join([*vetoes.lines(task), *watching.outcome(task)]))
         return None
