@@ -36,22 +36,24 @@ def document(task: TuningTask) -> list[dict[str, Any]]:
     ]
 
 
-def newest(task: TuningTask) -> tuple[list[Veto], int]:
-    """Those that are shown to people, and how many are not."""
-    count = task.vetoes.count()
-    return list(task.vetoes.order_by("-pk")[:SHOWN]), max(0, count - SHOWN)
+def newest(task: TuningTask) -> tuple[list[Veto], bool]:
+    """Those that are shown to people, and whether there are more."""
+    found = list(task.vetoes.order_by("-pk")[: SHOWN + 1])
+    return found[:SHOWN], len(found) > SHOWN
 
 
 def lines(task: TuningTask) -> list[str]:
     """For the terminal."""
-    shown, left_out = newest(task)
+    shown, more = newest(task)
     if not shown:
         return []
     said = [f"not tried, for they are known to fail (`manage.py overrule {task.pk} N` tries N):"]
     for veto in shown:
         said.append(f"  {veto.pk:<4} {chosen(veto)}  {STATES[VetoState(veto.state)]}")
         said.append(f"       {veto.kind}, {veto.chance:.0%}: {veto.reason}")
-    return said + ([f"  … and {left_out} more"] if left_out else [])
+    return said + (
+        [f"  … the newest {SHOWN}; all: `manage.py show {task.pk} --json`"] if more else []
+    )
 
 
 def chosen(veto: Veto) -> str:
@@ -60,24 +62,24 @@ def chosen(veto: Veto) -> str:
 
 def markdown(task: TuningTask) -> list[str]:
     """A section of the report; none without a veto."""
-    shown, left_out = newest(task)
+    shown, more = newest(task)
     if not shown:
         return []
     table = ["", "## Not tried: known to fail", "", "| | parameters | why |", "|---|---|---|"]
     for veto in shown:
         cells = [STATES[VetoState(veto.state)], chosen(veto), f"{veto.kind}: {veto.reason}"]
         table.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return table + (["", f"… and {left_out} more"] if left_out else [])
+    return table + (["", f"The newest {SHOWN}."] if more else [])
 
 
 def on_page(task: TuningTask) -> dict[str, Any]:
     """What the live page shows of them."""
-    shown, left_out = newest(task)
+    shown, more = newest(task)
     standing = sum(veto.state == VetoState.STANDING for veto in shown)
     return {
         "vetoes": [_row(veto) for veto in shown],
         "vetoes_standing": standing,
-        "vetoes_left_out": left_out,
+        "vetoes_more": more,
     }
 
 

@@ -89,9 +89,7 @@ def go_to(request: HttpRequest, address: str) -> HttpResponse:
     return HttpResponse(headers={"HX-Redirect": address}) if by_htmx(request) else redirect(address)
 
 
-def do(
-    request: HttpRequest, verb: str, task: TuningTask, said: dict[str, Any]
-) -> Done | None:
+def do(request: HttpRequest, verb: str, task: TuningTask, said: dict[str, Any]) -> Done | None:
     """Do it and say so; what is not possible is a message too."""
     try:
         done = steering.act(verb, request.user.get_username(), task, said)
