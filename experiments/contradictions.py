@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from experiments.taskfile import TaskFile
 
 WITH_A_COMMAND = ("custom", "job")  # Their command line is the user's
+COST = "cost_per_million_tokens"
 OUR_FLAGS = ("host", "port", "model", "model-path")
 # Variables of a job that are the site's settings, or say whose its process is.
 OUR_VARIABLES = re.compile(r"AUTOTUNER_(MARK|GPUS|NODE|DATA_DIR|HTTPS|\w+_EXECUTABLE)")
@@ -38,7 +39,10 @@ def contradictions(task: "TaskFile") -> Iterator[BadInput]:
     """One BadInput for each; every field of `task` is right by itself."""
     known = () if task.base_runtime == "job" else METRICS
     try:
-        parse_objectives(task.optimization.objective, known)
+        objectives = parse_objectives(task.optimization.objective, known)
+        wanted = {objective.metric for objective in objectives.each} if known else set()
+        if COST in wanted and task.resources.price_per_gpu_hour is None:
+            yield BadInput("resources.price_per_gpu_hour", f"is missing; {COST} needs it")
     except BadInput as problem:
         yield problem
     if task.benchmark.num_concurrency and task.benchmark.request_rate:

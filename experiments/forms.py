@@ -43,6 +43,7 @@ PLACES = {
     "gpus": "resources.gpus",
     "min_memory_mb": "resources.min_memory_mb",
     "min_host_memory_mb": "resources.min_host_memory_mb",
+    "price_per_gpu_hour": "resources.price_per_gpu_hour",
     "traffic_scenarios": "benchmark.traffic_scenarios",
     "num_concurrency": "benchmark.num_concurrency",
     "request_rate": "benchmark.request_rate",
@@ -201,6 +202,12 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
         label="Host memory per experiment",
         required=False,
         help_text="Reserved for it, in MiB; 0: none",
+    )
+    price_per_gpu_hour = forms.FloatField(
+        label="Price of a GPU hour",
+        required=False,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="In any currency; for the metric cost_per_million_tokens",
     )
     traffic_scenarios = DataField(
         textareas.read_scenarios,

@@ -28,6 +28,8 @@ def warnings(task: "TaskFile") -> Iterator[str]:
         for field in ("benchmark", "slo"):
             if field in task.model_fields_set:
                 yield f"{field}: has no effect for job; its command is the measurement"
+        if task.resources.price_per_gpu_hour is not None:
+            yield "resources.price_per_gpu_hour: has no effect for job; its command says its cost"
     else:
         yield from _of_the_benchmark(task)
         yield from _of_the_budget(task)

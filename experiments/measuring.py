@@ -15,6 +15,7 @@ from experiments import launching, scoring
 from experiments.benchmarks import BENCHMARKS
 from experiments.benchmarks.base import Level, Load, Measurement, StopWhen
 from experiments.climbing import Climb
+from experiments.energy import PowerMeter, costed
 from experiments.engines import ENGINES
 from experiments.engines.failures import explain, last_lines
 from experiments.engines.job import read_metrics
@@ -23,7 +24,7 @@ from experiments.health import is_healthy
 from experiments.marks import Mark, ProcessId, clean_environment
 from experiments.models import Experiment
 from experiments.objectives import parse_objectives
-from experiments.pool import site
+from experiments.pool import inventory, site
 from experiments.processes import Process, reserve_port, rotate, tail
 from experiments.states import FailureKind
 from gpupool import Lease
@@ -160,7 +161,8 @@ class Measuring:
         elsewhere = os.sched_getaffinity(0) - self.cores if self.cores else set()
         load = self._load(level, seed, stop_when)
         give_up = time.monotonic() + 2 * load.max_seconds + LEVEL_GRACE
-        with self._running(benchmark.argv(load, report), log, elsewhere) as generator:
+        meter = PowerMeter(partial(inventory().power_w, self.lease.gpus))
+        with self._running(benchmark.argv(load, report), log, elsewhere) as generator, meter:
             while (exit_code := generator.wait(CHECK_EVERY)) is None:
                 self.check()
                 if engine.poll() is not None:
@@ -172,7 +174,13 @@ class Measuring:
         if exit_code != 0 and not report.exists():
             raise self._generator_failure(level, exit_code, log)
         try:
-            return benchmark.read(report)
+            return costed(
+                benchmark.read(report),
+                meter.readings,
+                report,
+                gpus=len(self.lease.gpus),
+                price_per_gpu_hour=self.file.resources.price_per_gpu_hour,
+            )
         except ExperimentFailed as failure:
             message, lines = f"{level.label}: {failure.message}", last_lines(tail(log))
             raise ExperimentFailed(failure.kind, message, lines, failure.may_pass) from None

@@ -23,7 +23,14 @@ METRICS = (
     *COUNTS,
     "error_rate",
     "duration",
+    *("power_w", "energy_j", "tokens_per_joule", "cost_per_million_tokens"),
 )
+OF_POWER = ("power_w", "energy_j", "tokens_per_joule")
+# Why a metric may be missing, where that is not the load generator's doing.
+NEEDS = {
+    **dict.fromkeys(OF_POWER, "the power of its GPUs, which the driver does not tell here"),
+    "cost_per_million_tokens": "a price: resources.price_per_gpu_hour",
+}
 
 UNITS = {
     "output_throughput": "tok/s",
@@ -31,6 +38,9 @@ UNITS = {
     "requests_per_second": "req/s",
     "goodput": "req/s",
     "duration": "s",
+    "power_w": "W",
+    "energy_j": "J",
+    "tokens_per_joule": "tok/J",
 }
 
 # The short names, and the metric of a benchmark that each stands for.

@@ -13,6 +13,7 @@ from experiments import launching
 from experiments.errors import BadInput
 from experiments.estimate import Estimate, estimate
 from experiments.models import TuningTask
+from experiments.objectives import NEEDS, OF_POWER, parse_objectives
 from experiments.pool import gpu_pool
 from experiments.taskfile import TaskFile
 from gpupool import GpuState, PoolUnreachable
@@ -29,14 +30,17 @@ class Pool:
     gpus: int | None
     largest_node: int | None
     largest_memory_mb: int | None = None  # of one GPU, in all
+    tells_power: bool = True  # as far as is known: whether that of any GPU can be read
 
 
 def pool_now() -> Pool:
     """The pool's size, as far as it is known."""
     try:
         pool = gpu_pool()
-        memory = max((gpu.memory_total_mb for gpu in pool.gpus()), default=None)
-        return Pool(pool.size() or None, pool.largest_node() or None, memory)
+        gpus = pool.gpus()
+        memory = max((gpu.memory_total_mb for gpu in gpus), default=None)
+        power = any(gpu.power_w is not None and not gpu.parent for gpu in gpus) or not gpus
+        return Pool(pool.size() or None, pool.largest_node() or None, memory, power)
     except PoolUnreachable:
         return Pool(None, None)
 
@@ -57,6 +61,11 @@ def check(file: TaskFile, pool: Pool) -> None:
             f"{settings.MAX_PARALLEL_EXPERIMENTS} (setting MAX_PARALLEL_EXPERIMENTS) and "
             f"{known} (GPUs in the pool)",
         )
+    if not pool.tells_power and file.base_runtime != "job":
+        for objective in parse_objectives(file.optimization.objective).each:
+            if objective.metric in OF_POWER:
+                message = f"{objective.metric} needs {NEEDS[objective.metric]}: no GPU in the pool"
+                raise BadInput("optimization.objective", f"{message} tells its own")
     needed = max(file.gpu_counts())
     if pool.largest_node is not None and needed > pool.largest_node:
         raise BadInput(

@@ -9,7 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from experiments.errors import ExperimentFailed
-from experiments.objectives import PERCENTILES, THROUGHPUTS, Objective, Objectives, unit_of
+from experiments.objectives import (
+    NEEDS,
+    PERCENTILES,
+    THROUGHPUTS,
+    Objective,
+    Objectives,
+    unit_of,
+)
 from experiments.pareto import penalised, together
 from experiments.slo import Limit, Slo
 from experiments.states import FailureKind
@@ -198,6 +205,8 @@ def _measured(metrics: Mapping[str, float], name: str, where: str) -> float:
     if value is not None and math.isfinite(value):
         return float(value)
     problem = "is missing" if value is None else f"is {value}"
+    if value is None and name in NEEDS:
+        problem += f": it needs {NEEDS[name]}"
     present = ", ".join(sorted(metrics)) or "none"
     raise ExperimentFailed(
         FailureKind.BENCHMARK_ERRORS, f"{where}: {name} {problem} (metrics present: {present})"

@@ -116,6 +116,7 @@ class Resources(Section):
     gpus: AtLeastOne | None = None
     min_memory_mb: AtLeastZero = 0  # free, on each GPU
     min_host_memory_mb: AtLeastZero = 0  # of the host's, reserved for the experiment
+    price_per_gpu_hour: Positive | None = None  # in any currency
 
 
 def _usual_concurrency(data: dict[str, Any]) -> list[int]:

@@ -98,7 +98,7 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
                 "fields": (
                     ("max_experiments", "timeout"),
                     ("max_parallel_experiments", "priority"),
-                    ("gpus", "min_memory_mb", "min_host_memory_mb"),
+                    ("gpus", "min_memory_mb", "min_host_memory_mb", "price_per_gpu_hour"),
                 )
             },
         ),

@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -76,6 +76,10 @@ class Inventory(Protocol):
         """The processes that use each GPU now, by its UUID. Raises NoDriver as `gpus` does."""
         ...
 
+    def power_w(self, gpus: Collection[str]) -> float | None:
+        """What these GPUs draw together now, in watts; None where it is not told of each."""
+        ...
+
 
 def open_inventory(spec: str, node: str) -> Inventory:
     """The inventory that GPUPOOL_INVENTORY asks for, on the node of this name.
@@ -146,6 +150,10 @@ class CpuSlots:
         """None: who uses a core is known to the pool alone."""
         return {}
 
+    def power_w(self, gpus: Collection[str]) -> float | None:
+        """Not told: of a core alone nobody knows it."""
+        return None
+
 
 def _share(cores: Sequence[int], slots: int) -> list[tuple[int, ...]]:
     """Disjoint runs of neighbouring cores, as equal as possible, that use all of them."""
@@ -195,3 +203,7 @@ class Simulated:
     def processes(self) -> dict[str, tuple[GpuProcess, ...]]:
         """None: nobody can use them."""
         return {}
+
+    def power_w(self, gpus: Collection[str]) -> float | None:
+        """Not told: they draw none."""
+        return None

@@ -5,8 +5,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -64,6 +65,16 @@ class Nvml:
         """
         return self._ask(self._read_processes)
 
+    def power_w(self, gpus: Collection[str]) -> float | None:
+        """What these GPUs draw together now, in watts.
+
+        None where one does not tell, is lost, or is a MIG instance, and when the driver is gone.
+        """
+        try:
+            return self._ask(partial(self._read_power, gpus))
+        except NoDriver:
+            return None
+
     def _ask(self, read: Callable[[], T]) -> T:
         """What `read` returns, from an NVML that was started again if that is needed."""
         with _lock:
@@ -116,7 +127,6 @@ class Nvml:
         if device.uuid not in self._places:
             self._places[device.uuid] = readings.place(device.handle, self._links[device.uuid])
         place = self._places[device.uuid]
-        milliwatts = readings.optional(None, pynvml.nvmlDeviceGetPowerUsage, device.handle)
         return Gpu(
             uuid=device.uuid,
             node=self._node,
@@ -128,7 +138,7 @@ class Nvml:
             numa_cores=place.numa_cores,
             numa_node=place.numa_node,
             temperature_c=readings.temperature(device.handle),
-            power_w=None if milliwatts is None else milliwatts / 1000,
+            power_w=readings.power(device.handle),
             links=place.links,
             fault=readings.damage(device.handle),
         )
@@ -190,6 +200,21 @@ class Nvml:
             return
         self._links, self._places = readings.links(devices), {}
         self._places_until = now + self._look_again
+
+    def _read_power(self, gpus: Collection[str]) -> float | None:
+        handles = {device.uuid: device.handle for device in readings.devices()[0]}
+        total = 0.0
+        for uuid in gpus:
+            try:
+                watts = readings.power(handles[uuid]) if uuid in handles else None
+            except GONE:
+                raise
+            except pynvml.NVMLError:
+                return None  # Its fault says more
+            if watts is None:
+                return None
+            total += watts
+        return total
 
     def _read_processes(self) -> dict[str, tuple[GpuProcess, ...]]:
         found: dict[str, tuple[GpuProcess, ...]] = {}

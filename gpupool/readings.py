@@ -114,6 +114,12 @@ def utilization(handle: Any) -> float:
     return 0.0 if rates is None else float(rates.gpu) / 100
 
 
+def power(handle: Any) -> float | None:
+    """In watts. A MIG instance tells none, and its GPU that of all of them together."""
+    milliwatts = optional(None, pynvml.nvmlDeviceGetPowerUsage, handle)
+    return None if milliwatts is None else float(milliwatts) / 1000
+
+
 def temperature(handle: Any) -> int | None:
     """In °C."""
     sensor = pynvml.NVML_TEMPERATURE_GPU

@@ -171,6 +171,8 @@ def answer_questions(folder: Path, look_again: float) -> None:
             elif question == "processes":
                 users = inventory.processes()
                 answer = {uuid: [asdict(user) for user in of_it] for uuid, of_it in users.items()}
+            elif question == "power":
+                answer = inventory.power_w(asked.pop("gpus"))
             elif question == "doubts":
                 ours = asked.pop("ours")
                 answer = doubts(inventory, is_ours=ours.__contains__, **asked)

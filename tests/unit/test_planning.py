@@ -97,6 +97,15 @@ def test_a_dry_run_of_a_job_shows_a_configuration_that_is_allowed(db: None) -> N
     assert "measure 2 1" in planning.plan(job).first_command
 
 
+@pytest.mark.parametrize("objective", ["maximize_tokens_per_joule", "minimize_power_w"])
+def test_an_objective_of_power_needs_a_gpu_that_tells_it(objective: str) -> None:
+    efficient = file(optimization={"objective": objective})
+    planning.check(efficient, Pool(2, 2, tells_power=True))
+    planning.check(file(), Pool(2, 2, tells_power=False))
+    with pytest.raises(BadInput, match=r"^optimization.objective: .* needs the power of its GPUs"):
+        planning.check(efficient, Pool(2, 2, tells_power=False))
+
+
 # ── memory ──────────────────────────────────────────────────────────────────────────────────
 
 

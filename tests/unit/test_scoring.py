@@ -182,6 +182,12 @@ def test_a_missing_objective_is_a_failure_that_names_the_metrics_present():
         score([], THROUGHPUT)
 
 
+def test_an_objective_of_power_that_nobody_told_is_a_failure_that_says_so():
+    efficient = parse_objectives("maximize_tokens_per_joule")
+    with pytest.raises(ExperimentFailed, match="is missing: it needs the power of its GPUs"):
+        score([level()], efficient)
+
+
 def test_a_limit_that_was_not_measured_is_a_failure():
     with pytest.raises(ExperimentFailed, match="tpot_mean is missing"):
         score([level()], THROUGHPUT, slo(tpot={"threshold": 1.0}))

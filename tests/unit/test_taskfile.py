@@ -237,6 +237,16 @@ def test_a_benchmarks_objective_is_a_metric_that_it_measures():
     assert "'fast' is not an objective" in line
 
 
+def test_a_cost_needs_a_price():
+    cheap = {"optimization__objective": ["minimize_cost_per_million_tokens", "minimize_ttft"]}
+    assert complaints(**cheap) == [
+        "resources.price_per_gpu_hour: is missing; cost_per_million_tokens needs it"
+    ]
+    assert complaints(**cheap, resources={"price_per_gpu_hour": 2.5}) == []
+    (line,) = complaints(resources={"price_per_gpu_hour": 0})
+    assert line == "resources.price_per_gpu_hour: 0 is too small; more than 0"
+
+
 def test_a_jobs_objective_may_be_any_name():
     assert complaints(JOB, optimization__objective="maximize_speed") == []
 

@@ -122,6 +122,23 @@ def test_a_reading_that_the_driver_refuses_loses_no_gpu(node, code):
     assert node.ask("processes") == {f"GPU-{n}": [] for n in range(8)}
 
 
+def test_the_power_of_some_gpus_is_their_sum_or_is_not_known(node):
+    node.boards[1].milliwatts, node.boards[2].milliwatts = 100_500, 200_000
+    assert node.ask("power", gpus=["GPU-1", "GPU-2"]) == 300.5
+    assert node.ask("power", gpus=["GPU-1", "GPU-x"]) is None
+    for code in (NOT_SUPPORTED, LOST):
+        node.answers = [("nvmlDeviceGetPowerUsage", code, "GPU-2")]
+        assert node.ask("power", gpus=["GPU-1", "GPU-2"]) is None
+        assert node.ask("power", gpus=["GPU-1"]) == 100.5
+    node.answers, node.driver = [], DRIVER_NOT_LOADED
+    assert node.ask("power", gpus=["GPU-1"]) is None
+
+
+def test_an_instance_of_a_gpu_has_no_power_of_its_own(node):
+    split(node, 0)
+    assert node.ask("power", gpus=["MIG-a"]) is None
+
+
 def test_the_newer_and_the_older_way_to_ask_are_both_known(node):
     node.boards[0].cores = str(CORES[-1])
     node.answers = [
