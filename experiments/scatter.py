@@ -20,7 +20,7 @@ def scatter(
     """The first two objectives of a task with a Pareto front; None before two are measured."""
     if not task.objectives.has_front:
         return None
-    measured = [e for e in experiments if len(e.objective_values) > 1]
+    measured = [e for e in experiments if len(e.objective_values) > 1 and not e.pruned]
     if len(measured) < 2:
         return None
     on_front = {e.pk for e in front}

@@ -163,13 +163,14 @@ def best_of(task: TuningTask, experiments: Sequence[Experiment]) -> Experiment |
 
 
 def front_of(task: TuningTask, experiments: Sequence[Experiment]) -> list[Experiment]:
-    """The Pareto front: the feasible ones that no other feasible one beats in every objective.
+    """The Pareto front: the feasible ones that no other feasible one beats; never a pruned one.
 
     Empty for a task whose objectives have one winner.
     """
     if not task.objectives.has_front:
         return []
-    candidates = [e for e in experiments if e.feasible and e.status == Status.SUCCESS]
+    done = [e for e in experiments if e.status == Status.SUCCESS]
+    candidates = [e for e in done if e.feasible and not e.pruned]
     scores = [scores_of(experiment, task.objectives) for experiment in candidates]
     return [candidates[index] for index in pareto.pareto_front(scores)]
 

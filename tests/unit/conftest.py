@@ -86,6 +86,7 @@ def task_with_a_front(
     measured(make_experiment, task, 300.0, 1.5)  # 3 x 1 / 1.5
     measured(make_experiment, task, 150.0, 0.5)  # 1.5 x 2: the most
     measured(make_experiment, task, 140.0, 0.6)
+    measured(make_experiment, task, 500.0, 0.4, pruned=True)  # An estimate
     return task
 
 
