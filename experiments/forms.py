@@ -33,6 +33,7 @@ PLACES = {
     "environment": "engine.env",
     "command": "command",
     "search_space": "parameters",
+    "constraints": "constraints",
     "strategy": "optimization.strategy",
     "objective": "optimization.objective",
     "max_experiments": "optimization.max_iterations",
@@ -67,6 +68,7 @@ EXAMPLE_SPACE = """max-num-seqs: 4, 8, 16
 gpu-memory-utilization: 0.80..0.95 step 0.05
 max-num-batched-tokens: 256..8192 log
 enable-prefix-caching: true, false"""
+EXAMPLE_CONSTRAINT = "max-num-batched-tokens >= max-num-seqs"
 
 
 def area(rows: int, placeholder: str = "", *, code: bool = True) -> forms.Textarea:
@@ -154,7 +156,15 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
         textareas.write_space,
         widget=area(6, EXAMPLE_SPACE),
         help_text="One parameter a line: name: 4, 8, 16 · name: 0.80..0.95 step 0.05 · "
-        "name: 256..8192 log · name: true, false",
+        "name: 256..8192 log · name: true, false · name: low, high ordered · "
+        "name: 1..8 when other=a|b and third=true",
+    )
+    constraints = DataField(
+        textareas.read_list,
+        textareas.write_list,
+        widget=area(2, EXAMPLE_CONSTRAINT),
+        help_text="What must hold between parameters, one a line: + - * / // %, < <= == !=, and, "
+        "or, not, in [a, b]; text in quotes. Without one of its parameters a line does not apply.",
     )
     strategy = choice({name: name.replace("_", " ") for name in STRATEGIES})
     objective = DataField(
@@ -210,8 +220,8 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="In any currency; for the metric cost_per_million_tokens",
     )
     traffic_scenarios = DataField(
-        textareas.read_scenarios,
-        textareas.write_scenarios,
+        textareas.read_list,
+        textareas.write_list,
         help_text="One a line: D(in,out) · N(mean,dev)/(mean,dev) · U(min,max)/(min,max), "
         "in tokens",
         widget=area(2),

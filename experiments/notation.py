@@ -1,4 +1,4 @@
-"""How a user writes the values of one parameter: in the task file, and on one line of a form."""
+"""How a task file says the values of one parameter."""
 
 import difflib
 import json
@@ -13,7 +13,6 @@ from experiments.dimensions import (
     Continuous,
     Dimension,
     Integer,
-    Value,
     check_value,
     is_number,
 )
@@ -41,16 +40,6 @@ KEYS = {
     "categorical": ["values", "ordered", "when"],
     "boolean": ["when"],
 }
-
-MOST_DIGITS = 100
-NUMBER = r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
-WHOLE = re.compile(r"[-+]?\d+")
-RANGE = re.compile(rf"({NUMBER})\s*\.\.\s*({NUMBER})(?:\s+step\s+({NUMBER}))?(\s+log)?")
-RANGE_START = re.compile(rf"{NUMBER}\s*\.\.")
-ITEM = re.compile(r"""\s*(?:("(?:[^"\\]|\\.)*")|'([^']*)'|([^,"'][^,]*))\s*(?:,|$)""")
-
-
-# ── the task file ───────────────────────────────────────────────────────────────────────────
 
 
 def parse_dimension(name: str, raw: Any) -> Dimension:
@@ -143,90 +132,3 @@ def nearest(word: object, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean {close[0]}?"
     return f"; known: {', '.join(names)}" if names else ""
-
-
-# ── one line of a form ──────────────────────────────────────────────────────────────────────
-
-
-def parse_values(text: str) -> Any:
-    """One line, such as `32, 64`, `0.8..0.95 step 0.05` or `256..8192 log`, as in a task file.
-
-    A range of two whole numbers is an integer range. Text that holds a comma or looks like a
-    number is quoted. Raises BadInput (without a field) when the line cannot be read.
-    """
-    text = text.strip()
-    found = RANGE.fullmatch(text)
-    if found:
-        return _range_from_text(*found.groups())
-    if not text:
-        raise BadInput("", "has no values; write 4, 8, 16 or 0.8..0.95 step 0.05")
-    values = []
-    position = 0
-    while position < len(text):
-        item = ITEM.match(text, position)
-        if not item:
-            rest = text[position : position + 40]
-            raise BadInput("", f"cannot read {rest!r}; separate values by commas, quote text")
-        in_json, in_quotes, bare = item.groups()
-        if bare is None:
-            values.append(json.loads(in_json) if in_json else in_quotes)
-        else:
-            values.append(_bare(bare.strip()))
-        position = item.end()
-    return values
-
-
-def _range_from_text(low: str, high: str, step: str | None, log: str | None) -> dict[str, Any]:
-    for part in (low, high, step or ""):
-        _check_length(part)
-    whole = all(WHOLE.fullmatch(part) for part in (low, high, step) if part is not None)
-    number = int if whole else float
-    raw: dict[str, Any] = {"type": "integer" if whole else "continuous"}
-    raw |= {"low": number(low), "high": number(high)}
-    if step is not None:
-        raw["step"] = number(step)
-    if log is not None:
-        raw["log"] = True
-    return raw
-
-
-def _bare(text: str) -> Value:
-    """A value without quotes: a number or true or false where it reads as one, else text."""
-    if RANGE_START.match(text):
-        raise BadInput("", f"{text!r} is no range; write LOW..HIGH, then step N, log, or neither")
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    if WHOLE.fullmatch(text):
-        _check_length(text)
-        return int(text)
-    return float(text) if re.fullmatch(NUMBER, text) else text
-
-
-def _check_length(number: str) -> None:
-    """Raise BadInput for a number that Python would refuse to read, or only read slowly."""
-    if len(number) > MOST_DIGITS:
-        raise BadInput("", f"a number of {len(number)} digits is too large")
-
-
-def format_values(raw: Any) -> str:
-    """The task file's values of one parameter as one line, which `parse_values` reads back.
-
-    Raises BadInput when they are no values.
-    """
-    dimension = parse_dimension("values", raw)
-    if isinstance(dimension, Choices):
-        return ", ".join(map(_format_value, dimension.options))
-    line = f"{dimension.low!r}..{dimension.high!r}"
-    if dimension.step not in (None, 1) or (isinstance(dimension, Continuous) and dimension.step):
-        line += f" step {dimension.step!r}"
-    return line + (" log" if dimension.log else "")
-
-
-def _format_value(value: Value) -> str:
-    if not isinstance(value, str):
-        return json.dumps(value)
-    try:
-        is_plain = parse_values(value) == [value]
-    except BadInput:
-        is_plain = False
-    return value if is_plain else json.dumps(value, ensure_ascii=False)

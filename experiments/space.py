@@ -21,7 +21,7 @@ from experiments.dimensions import (
 )
 from experiments.engines.flags import spelling
 from experiments.errors import BadInput
-from experiments.notation import format_values, nearest, parse_dimension, parse_values
+from experiments.notation import nearest, parse_dimension
 from experiments.parts import (
     LISTED,
     MOST_TOGETHER,
@@ -43,9 +43,7 @@ __all__ = [
     "Integer",
     "Space",
     "Value",
-    "format_values",
     "parse_space",
-    "parse_values",
     "space_problems",
 ]
 

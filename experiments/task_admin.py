@@ -91,7 +91,7 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
                 )
             },
         ),
-        ("Search", {"fields": ("search_space", ("strategy", "seed"))}),
+        ("Search", {"fields": ("search_space", "constraints", ("strategy", "seed"))}),
         (
             "Budget",
             {

@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments.documents import read_document, write_yaml
 from experiments.errors import BadInput
-from experiments.notation import format_values, parse_values
+from experiments.lines import format_values, parse_values
 
 
 def read_space(text: str) -> dict[str, Any]:
@@ -51,13 +51,14 @@ def write_command(command: Sequence[Any]) -> str:
     return "\n".join(_quoted(str(argument)) for argument in command)
 
 
-def read_scenarios(text: str) -> list[str]:
-    """One traffic scenario a line."""
+def read_list(text: str) -> list[str]:
+    """One traffic scenario, or one constraint, a line."""
     return [line for _, line in _lines(text)]
 
 
-def write_scenarios(scenarios: Sequence[Any]) -> str:
-    return "\n".join(map(str, scenarios))
+def write_list(lines: Sequence[Any]) -> str:
+    """A constraint that the task file has on several lines is on one."""
+    return "\n".join(" ".join(str(line).splitlines()) for line in lines)
 
 
 def read_numbers(text: str) -> list[int | float]:

@@ -43,7 +43,14 @@ FULL: dict[str, Any] = {
         "max-num-batched-tokens": {"type": "integer", "low": 256, "high": 8192, "log": True},
         "enable-prefix-caching": {"type": "boolean"},
         "kv-cache-dtype": ["auto", "8", "with, comma"],
+        "load": {"type": "categorical", "values": ["low", "high"], "ordered": True},
+        "tokens": {
+            **{"type": "integer", "low": 1, "high": 8},
+            "when": {"kv-cache-dtype": ["auto", "with, comma"], "enable-prefix-caching": True},
+        },
+        "env.X": {"type": "boolean", "when": {"load": "high"}},
     },
+    "constraints": ["max-num-batched-tokens >= max-num-seqs", 'load == "low" or tokens > 2'],
     "optimization": {
         "strategy": "bayesian",
         "objective": "minimize_latency_p90",
@@ -131,7 +138,7 @@ def test_every_text_area_is_read_back_as_it_was_written() -> None:
         (textareas.read_arguments, textareas.write_arguments, engine["arguments"]),
         (textareas.read_variables, textareas.write_variables, engine["env"]),
         (textareas.read_command, textareas.write_command, ["a", "", " b ", '"c"', "d\ne", "#"]),
-        (textareas.read_scenarios, textareas.write_scenarios, benchmark["traffic_scenarios"]),
+        (textareas.read_list, textareas.write_list, benchmark["traffic_scenarios"]),
         (textareas.read_numbers, textareas.write_numbers, [1, 0.5]),
         (textareas.read_yaml, textareas.write_as_yaml, FULL["slo"]),
     ):
@@ -161,6 +168,27 @@ def test_the_mini_syntax_becomes_the_task_files_dimensions() -> None:
     }
 
 
+def test_conditions_and_constraints_can_be_typed() -> None:
+    form = filled(
+        search_space="x: 1, 2\ny: low, high ordered when x=2\nz: 1..9 log when y=low|high and x=2",
+        constraints='z > x\n\ny == "low" or x < 2',
+    )
+    assert form.is_valid(), form.errors
+    assert form.instance.specification["parameters"] == {
+        "x": [1, 2],
+        "y": {
+            **{"type": "categorical", "values": ["low", "high"], "ordered": True},
+            "when": {"x": 2},
+        },
+        "z": {
+            **{"type": "integer", "low": 1, "high": 9, "log": True},
+            "when": {"y": ["low", "high"], "x": 2},
+        },
+    }
+    assert form.instance.specification["constraints"] == ["z > x", 'y == "low" or x < 2']
+    assert form.instance.file.space().size() == 1 + 7
+
+
 def test_an_emptied_field_takes_its_default() -> None:
     form = TaskForm(posted(task(FULL), seed="", slo="", max_minutes=""), instance=task(FULL))
     assert form.is_valid(), form.errors
@@ -186,6 +214,10 @@ def test_an_emptied_field_takes_its_default() -> None:
         ("search_space", "x: 1\nx: 2", "line 2: x is given twice"),
         ("search_space", "x: 1, 1", "x: 1 is given twice"),
         ("search_space", "two words: 1", "two words: is no flag's name"),
+        ("search_space", "x: 1 when y", "line 1: cannot read 'y'; write when NAME=VALUE"),
+        ("search_space", "x: 1 when y=1", "x.when.y: is not a parameter"),
+        ("constraints", "x > 1\nx > 2", "[1]: no configuration meets it"),
+        ("constraints", "\nx > yy", "[0]: 'yy' is no parameter"),
         ("strategy", "luck", "not one of the available choices"),
         ("objective", "be_fast", "is not an objective"),
         ("objective", "", "is missing"),

@@ -44,7 +44,7 @@ LEAVES = {
         "memory_need",
     ),
     *("launching", "estimate", "marks", "ladder", "race"),
-    *("parts", "constraints", "satisfiable", "expressions", "lexer"),
+    *("lines", "parts", "constraints", "satisfiable", "expressions", "lexer"),
 }
 LEAF_FOLDERS = {"engines", "benchmarks", "strategies"}
 NOUNS = {"models", "experiment", "columns", "live", "pool", "audit", "database"}

@@ -8,9 +8,7 @@ from experiments.space import (
     Continuous,
     Integer,
     Space,
-    format_values,
     parse_space,
-    parse_values,
     space_problems,
 )
 
@@ -225,73 +223,9 @@ def test_a_name_is_given_once():
         Space((Choices("a", (1,)), Integer("a", 1, 2)))
 
 
-@pytest.mark.parametrize(
-    ("line", "raw"),
-    [
-        ("32, 64, 128", [32, 64, 128]),
-        ("8192", [8192]),
-        ("true, false", [True, False]),
-        ("auto, fp8", ["auto", "fp8"]),
-        ("0.8..0.95 step 0.05", {"type": "continuous", "low": 0.8, "high": 0.95, "step": 0.05}),
-        ("0.0001..0.1 log", {"type": "continuous", "low": 1e-4, "high": 0.1, "log": True}),
-        ("256..8192", {"type": "integer", "low": 256, "high": 8192}),
-        ("1..9 step 2 log", {"type": "integer", "low": 1, "high": 9, "step": 2, "log": True}),
-        ("1.0..4.0", {"type": "continuous", "low": 1.0, "high": 4.0}),
-        ("-5..5", {"type": "integer", "low": -5, "high": 5}),
-        ('"1", 1, "true", "a, b", "", "1..2"', ["1", 1, "true", "a, b", "", "1..2"]),
-        ("../models/a, it's", ["../models/a", "it's"]),
-    ],
-)
-def test_one_line_says_what_a_task_file_says(line, raw):
-    assert parse_values(line) == raw
-    assert parse_values(format_values(raw)) == raw
-    assert format_values(raw) == line
-
-
-@pytest.mark.parametrize(
-    ("line", "raw"),
-    [
-        (
-            " 0.80 .. 0.95  step 0.05 ",
-            {"type": "continuous", "low": 0.8, "high": 0.95, "step": 0.05},
-        ),
-        ("1e-4..1e-1 log", {"type": "continuous", "low": 1e-4, "high": 0.1, "log": True}),
-        ("True,False", [True, False]),
-        ("'a, b',", ["a, b"]),
-        ("1..4 step 0.5", {"type": "continuous", "low": 1.0, "high": 4.0, "step": 0.5}),
-    ],
-)
-def test_a_line_may_be_written_freely(line, raw):
-    assert parse_values(line) == raw
-
-
-@pytest.mark.parametrize(
-    ("raw", "line"),
-    [
-        (8192, "8192"),
-        ({"type": "boolean"}, "true, false"),
-        ({"type": "categorical", "values": [1, 2]}, "1, 2"),
-        ({"type": "integer", "low": 1, "high": 4, "step": 1}, "1..4"),
-        ({"type": "float", "low": 1, "high": 4, "step": 1}, "1.0..4.0 step 1.0"),
-    ],
-)
-def test_every_form_of_values_has_a_line_of_the_same_meaning(raw, line):
-    assert format_values(raw) == line
-    assert dimension(parse_values(line)) == dimension(raw)
-
-
-@pytest.mark.parametrize("line", ["", "1..x", "0.8..0.95 step", "1..4, 8", "a,,b", '"open'])
-def test_a_line_that_cannot_be_read_is_refused(line):
-    with pytest.raises(BadInput):
-        parse_values(line)
-
-
 def test_a_number_that_nobody_can_take_is_refused():
     assert refusal([2**63]).startswith("parameters.flag: the number is too large")
     assert refusal({"type": "float", "low": -1e308, "high": 1e308}) == (
         "parameters.flag.high: 1e+308 is too far from low -1e+308"
     )
     assert "makes inf values" in refusal({"type": "float", "low": 0, "high": 1e300, "step": 1e-300})
-    for line in ("9" * 5000, f"1..{'9' * 5000}", f"1, {'9' * 101}"):
-        with pytest.raises(BadInput, match="digits is too large"):
-            parse_values(line)

@@ -296,7 +296,7 @@ def test_grid_search_needs_a_space_that_can_be_listed():
         ([1], "constraints[0]: expected text, got 1"),
         ("a > b", "constraints: expected a list, got text 'a > b'"),
         (["max-num-seqs > 4", "max-num-sqs > 4"], "constraints[1]: 'max-num-sqs' is no parameter"),
-        (["max-num-seqs > 4", "max-num-seqs < 4"], "constraints[1]: no configuration meets it and"),
+        (["max-num-seqs > 4", "max-num-seqs < 8"], "constraints[1]: no configuration meets it and"),
         (["max-model-len > 4"], "constraints[0]: names no parameter that is searched"),
         (["max-num-seqs * 100 >= max-model-len"], ""),
         (["max-num-seqs > 3"] * 101, "constraints: has 101 values; at most 100"),
