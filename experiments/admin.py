@@ -19,7 +19,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from experiments import logs, pages, views
 from experiments.documents import write_yaml
-from experiments.figures import elapsed, number, objective, plain
+from experiments.figures import elapsed, number, objective, plain, reached
 from experiments.level_table import level_table
 from experiments.models import AuditEntry, Experiment, Move
 from experiments.states import Action
@@ -150,7 +150,9 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
         if experiment.objective_score is None:
             return "–"
         _, unit, factor = objective(experiment.task)
-        return f"{number(experiment.objective_score * factor)} {unit}".strip()
+        each = ", ".join(f"{title}: {text}" for title, text in reached(experiment.task, experiment))
+        text = f"{number(experiment.objective_score * factor)} {unit}".strip()
+        return f"{text} ({each})" if each else text
 
     @column("Error", ordering="error_kind")
     def error(self, experiment: Experiment) -> str:

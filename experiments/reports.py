@@ -187,13 +187,18 @@ def as_csv(task: TuningTask) -> str:
     parameters = list(dict.fromkeys(name for e in experiments for name in e.parameters))
     metrics = list(dict.fromkeys(name for e in experiments for name in e.metrics))
     fixed = ("number", "attempt", "status", "feasible", "pruned", "objective_score")
+    several = [f"objective {one['metric']}" for one in objectives(task) if task.objectives.several]
+    front = {one.pk for one in tuning.front_of(task, experiments)}
+    has_front = ["on_front"] if task.objectives.has_front else []
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow([*fixed, "error", *parameters, *metrics])
+    writer.writerow([*fixed, *has_front, *several, "error", *parameters, *metrics])
     for e in experiments:
         writer.writerow(
             [
                 *(getattr(e, name) for name in fixed),
+                *(e.pk in front for _ in has_front),
+                *(e.objective_values or [""] * len(several) if several else ()),
                 spreadsheet_safe(e.error_message),
                 *(spreadsheet_safe(e.parameters.get(name, "")) for name in parameters),
                 *(e.metrics.get(name, "") for name in metrics),

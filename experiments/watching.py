@@ -82,7 +82,10 @@ def one_line(experiment: Experiment) -> str:
     mark = "" if experiment.feasible else "  misses the objectives"
     if experiment.pruned:
         mark += f"  pruned {experiment.pruned_why}"
-    return f"{name} score {experiment.objective_score:<10.4g} {chosen}{mark}"
+    score = f"score {experiment.objective_score:<10.4g}"
+    if experiment.task.objectives.several:
+        score = ", ".join(reports.values_in_words(experiment.task, experiment)) + " "
+    return f"{name} {score} {chosen}{mark}"
 
 
 def one_that_goes_on(experiment: Experiment) -> str:

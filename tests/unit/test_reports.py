@@ -94,6 +94,13 @@ def test_a_spreadsheet_runs_nothing_from_a_csv(finished: TuningTask) -> None:
     assert rows[1]["objective_score"] == "118.0"
 
 
+def test_a_csv_of_several_objectives_has_each_and_the_front(task_with_a_front: TuningTask) -> None:
+    rows = list(csv.DictReader(io.StringIO(reports.as_csv(task_with_a_front))))
+    assert [row["number"] for row in rows if row["on_front"] == "True"] == ["4", "5"]
+    assert rows[4]["objective output_throughput"] == "150.0"
+    assert rows[4]["objective ttft_p90"] == "0.5" and rows[4]["max-num-seqs"] == "5"
+
+
 @pytest.mark.parametrize("form", reports.EXPORTS)
 def test_every_export_works_before_anything_ran(make_task: MakeTask, form: str) -> None:
     text = reports.EXPORTS[form](make_task())

@@ -36,9 +36,12 @@ def test_who_waits_for_a_paused_task_is_told_so_and_goes_on_waiting(
 def test_the_winner_of_several_objectives_is_told_with_its_front(
     task_with_a_front: TuningTask,
 ) -> None:
+    last = task_with_a_front.experiments.get(number=5)
+    words = "output_throughput 150 tok/s, ttft_p90 0.5 s"
+    assert watching.one_line(last) == f"#5   success    {words}  max-num-seqs=5"
     lines = watching.outcome(task_with_a_front)
     assert lines[0].startswith("winner          #5")
-    assert lines[1] == "objectives      output_throughput 150 tok/s, ttft_p90 0.5 s"
+    assert lines[1] == f"objectives      {words}"
     assert lines[2].startswith("Pareto front    #4, #5: ")
     assert lines[-2] == (
         "gain            +73.2% over the engine's defaults "
