@@ -82,10 +82,14 @@ class Client:
 
     def request(self, scenario: Scenario, phase: str, index: int) -> Request:
         """Request `index` of a phase: the same for every configuration of the task."""
-        random = Random(f"{self._load.seed} {self._load.level.label} {phase} {index}")
+        random = self._random(phase, index)
         tokens_in, tokens_out = scenario.sample(random)
         prompt, input_tokens = self.calibration.prompt(tokens_in, random)
         return Request(self._body(prompt, tokens_out), input_tokens)
+
+    def output_tokens(self, scenario: Scenario, phase: str, index: int) -> int:
+        """How many tokens of output the request asks for."""
+        return scenario.sample(self._random(phase, index))[1]
 
     async def send(self, request: Request) -> Answer:
         """Send a request and read its stream to the end. Failures are in the answer."""
@@ -113,6 +117,9 @@ class Client:
             output_tokens=stream.output_tokens,
             error=error,
         )
+
+    def _random(self, phase: str, index: int) -> Random:
+        return Random(f"{self._load.seed} {self._load.level.label} {phase} {index}")
 
     def _body(self, prompt: str, tokens: int, *, stream: bool = True) -> bytes:
         optional = {

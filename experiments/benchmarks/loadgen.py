@@ -20,15 +20,26 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from experiments.benchmarks.base import Load
 from experiments.benchmarks.client import Answer, Client, Request, open_session
+from experiments.benchmarks.hopeless import Judge
 from experiments.benchmarks.reports import write_report
 from experiments.benchmarks.scenarios import Scenario, parse
 from experiments.benchmarks.summary import latency, overdue_after, percentile, summarise, tpot, ttft
-from experiments.benchmarks.traffic import Traffic, arrivals, closed_loop, open_loop
+from experiments.benchmarks.traffic import (
+    Hear,
+    Traffic,
+    arrivals,
+    closed_loop,
+    never,
+    open_loop,
+)
 
 # Requests that are written before the clock starts; later ones are written when needed.
 PREPARED_REQUESTS = 1000
 # A request rate does not say how many warm-up requests to keep in flight.
 OPEN_LOOP_WARMUP_CONCURRENCY = 8
+# Options of the user's that change how many tokens a request may bring.
+OUTPUT_LENGTHS = frozenset({"max_tokens", "max_completion_tokens", "n", "best_of"})
+COUNTED_REQUESTS = 20_000  # So many are drawn in a fifth of a second
 
 
 async def measure(load: Load) -> dict[str, Any]:
@@ -73,14 +84,27 @@ async def _put_on(
             return await client.send(requests[index])
         return await client.send(client.request(scenario, "measured", index))
 
-    level = load.level
+    level, seconds = load.level, load.max_seconds
     if level.concurrency is not None:
-        return await closed_loop(send, load.max_requests, level.concurrency, load.max_seconds)
+        hear = _judge(client, load, scenario, load.max_requests)
+        return await closed_loop(send, load.max_requests, level.concurrency, seconds, hear)
     if level.request_rate is None:
         raise ValueError("a load level has a concurrency or a request rate")
     random = Random(f"{load.seed} {level.label} arrivals")
     due = arrivals(load.max_requests, level.request_rate, load.arrival, random)
-    return await open_loop(send, due, load.max_seconds)
+    hear = _judge(client, load, scenario, sum(at < seconds for at in due))
+    return await open_loop(send, due, seconds, hear)
+
+
+def _judge(client: Client, load: Load, scenario: Scenario, requests: int) -> Hear:
+    """What hears the answers of at most `requests`: to the end, or until they are hopeless."""
+    if load.stop_when is None:
+        return never
+    lengths_are_known = not OUTPUT_LENGTHS & set(load.request_options)
+    tokens = None
+    if lengths_are_known and requests <= COUNTED_REQUESTS:
+        tokens = sum(client.output_tokens(scenario, "measured", i) for i in range(requests))
+    return Judge(load.stop_when, requests, tokens).hear
 
 
 def _quiet_the_collector() -> None:
@@ -93,7 +117,13 @@ def _quiet_the_collector() -> None:
 def _report(
     load: Load, client: Client, traffic: Traffic, elapsed: float, cpu: float
 ) -> dict[str, Any]:
-    metrics = summarise(traffic.answers, traffic.unfinished, traffic.cut_off)
+    # Those in flight when a level is stopped early may have been answered yet
+    metrics = summarise(
+        traffic.answers,
+        traffic.unfinished,
+        traffic.cut_off,
+        may_be_overdue=not traffic.stopped_early,
+    )
     metrics["lateness_p99"] = percentile(sorted(traffic.lateness) or [0.0], 99)
     metrics["cpu_share"] = cpu / elapsed
     completed = [answer for answer in traffic.answers if not answer.error]
@@ -106,6 +136,7 @@ def _report(
         "metrics": metrics,
         "first_error": failed[0].error if failed else silence,
         "unfinished": len(traffic.unfinished),
+        "stopped_early": traffic.stopped_early,
         "tokens_per_word": client.calibration.per_word,
         "constant_tokens": client.calibration.constant,
         "dropped_fields": list(client.dropped),

@@ -34,12 +34,16 @@ def describe(name: str, values: Sequence[float]) -> Metrics:
 
 
 def summarise(
-    answers: Sequence[Answer], unfinished: Sequence[float] = (), cut_off: float = 0.0
+    answers: Sequence[Answer],
+    unfinished: Sequence[float] = (),
+    cut_off: float = 0.0,
+    *,
+    may_be_overdue: bool = True,
 ) -> Metrics:
     """The metrics of a level, from all its answers. Times in seconds.
 
     `unfinished` is when each request was sent that was in flight at `cut_off`, when the time
-    was over; those that are overdue count as errors.
+    was over; those that are overdue count as errors, unless they may not be.
 
     Throughput counts the output tokens of completed requests, from the first send to the
     last end, or to the cut-off if requests were in flight: a server that hangs must not score
@@ -47,7 +51,7 @@ def summarise(
     """
     completed = [answer for answer in answers if not answer.error]
     limit = overdue_after(completed)
-    overdue = sum(cut_off - sent > limit for sent in unfinished)
+    overdue = sum(cut_off - sent > limit for sent in unfinished) if may_be_overdue else 0
     requests = len(answers) + overdue
     errors = requests - len(completed)
     counts: Metrics = {

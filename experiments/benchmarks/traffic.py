@@ -13,6 +13,17 @@ from experiments.benchmarks.client import Answer
 TICK_SECONDS = 0.05
 
 Send = Callable[[int], Awaitable[Answer]]
+# Hears each answer, and says why the rest need not be waited for; empty to go on.
+Hear = Callable[[Answer], str]
+
+
+class Hopeless(Exception):
+    """The rest of the level is not worth its time."""
+
+
+def never(answer: Answer) -> str:
+    """Goes on to the end, whatever is heard."""
+    return ""
 
 
 @dataclass
@@ -23,24 +34,32 @@ class Traffic:
     unfinished: list[float] = field(default_factory=list)  # sent, and in flight at the cut-off
     cut_off: float = 0.0  # when the time was over, if anything was in flight
     lateness: list[float] = field(default_factory=list)  # the generator's own, in seconds
+    hear: Hear = never
+    stopped_early: str = ""  # why it was hopeless
 
     async def record(self, answer: Awaitable[Answer]) -> None:
         """Wait for an answer and keep it; at the cut-off, keep when its request was sent."""
         sent = perf_counter()
         try:
-            self.answers.append(await answer)
+            heard = await answer
         except asyncio.CancelledError:
             self.unfinished.append(sent)
             self.cut_off = perf_counter()
             raise
+        self.answers.append(heard)
+        if not self.stopped_early and (why := self.hear(heard)):
+            self.stopped_early = why
+            raise Hopeless(why)
 
 
-async def closed_loop(send: Send, requests: int, concurrency: int, seconds: float) -> Traffic:
+async def closed_loop(
+    send: Send, requests: int, concurrency: int, seconds: float, hear: Hear = never
+) -> Traffic:
     """Keep `concurrency` requests in flight until all are sent or the time is over.
 
     Its lateness is that of the event loop: how much later than asked it woke up.
     """
-    traffic = Traffic()
+    traffic = Traffic(hear=hear)
     indices = iter(range(requests))
     ticker = asyncio.create_task(_tick(traffic.lateness))
     try:
@@ -50,12 +69,14 @@ async def closed_loop(send: Send, requests: int, concurrency: int, seconds: floa
     return traffic
 
 
-async def open_loop(send: Send, arrivals: Sequence[float], seconds: float) -> Traffic:
+async def open_loop(
+    send: Send, arrivals: Sequence[float], seconds: float, hear: Hear = never
+) -> Traffic:
     """Send a request at each arrival, whatever the server does meanwhile.
 
     Its lateness is that of each send against its arrival.
     """
-    traffic = Traffic()
+    traffic = Traffic(hear=hear)
     await _within(seconds, _follow(send, traffic, arrivals))
     return traffic
 
@@ -80,7 +101,10 @@ def arrivals(count: int, rate: float, kind: str, random: Random) -> list[float]:
 async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            await work
+            try:
+                await work
+            except* Hopeless:
+                pass  # `traffic` knows why
 
 
 async def _work(send: Send, traffic: Traffic, indices: Iterator[int], workers: int) -> None:

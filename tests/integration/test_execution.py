@@ -13,7 +13,7 @@ import pytest
 from django.conf import LazySettings
 from django.db import OperationalError
 
-from experiments import dispatch, execution, measuring, reports
+from experiments import dispatch, execution, measuring, reports, tuning
 from experiments.execution import Attempt
 from experiments.models import Experiment, TuningTask
 from experiments.pool import gpu_pool
@@ -48,7 +48,9 @@ def placed(
     gpu_pool().initialise()
     gpu_pool().publish("testnode", open_inventory("simulated:4", "testnode").gpus(), 64_000)
 
-    def make(command: list[str], benchmark: Any = None, **optimization: Any) -> Experiment:
+    def make(
+        command: list[str], benchmark: Any = None, slo: Any = None, **optimization: Any
+    ) -> Experiment:
         file = {
             "task_name": "task",
             "base_runtime": "custom",
@@ -63,6 +65,7 @@ def placed(
                 "max_time_per_iteration": 0.05,
                 **(benchmark or {}),
             },
+            **({"slo": slo} if slo else {}),
         }
         task = TuningTask(status=TaskStatus.RUNNING)
         task.describe(from_dict(file))
@@ -164,6 +167,71 @@ def test_a_log_that_is_flooded_has_a_cap_and_the_cause_is_found(placed: Make) ->
     assert failed.error_message == "ValueError: no layer 7"
     [log, before] = sorted(failed.folder.parent.glob("1-1/engine.log*"))
     assert log.stat().st_size <= LOG_CAP and before.stat().st_size <= LOG_CAP
+
+
+# ── what has lost ends early ────────────────────────────────────────────────────────────────
+
+BY_X = shell(f"{SERVE} --ttft 0.0$X")  # The parameter is how slow it is
+
+
+def place_next(before: Experiment, x: int) -> Experiment:
+    """The next experiment of the same task, with a lease."""
+    number = before.number + 1
+    after = Experiment.objects.create(task=before.task, number=number, parameters={"env.X": x})
+    assert dispatch.request(after)
+    return after
+
+
+def test_what_loses_where_the_best_stands_is_pruned_and_never_wins(placed: Make) -> None:
+    best = run(placed(BY_X))
+    lost = run(place_next(best, 9))
+    assert best.status == lost.status == Status.SUCCESS
+    assert [level["label"] for level in lost.levels] == ["D(10,5) · concurrency 2"]
+    assert lost.pruned and "below #1 (margin" in lost.pruned_why
+    assert lost.feasible and lost.objective_score < best.objective_score
+    assert [one.level for one in lost.samples.all()] == ["D(10,5) · concurrency 2"]
+    assert tuning.best_of(best.task, [best, lost]) == best
+    assert tuning.best_of(best.task, [lost]) is None
+
+
+def test_a_level_that_cannot_reach_what_is_needed_is_not_measured_to_its_end(
+    placed: Make,
+) -> None:
+    best = run(placed(BY_X, {"max_requests_per_iteration": 60}))
+    lost = run(place_next(best, 9))
+    [level] = lost.levels
+    assert lost.pruned and level["stopped_early"] in lost.pruned_why
+    assert "output_throughput is at most" in level["stopped_early"]
+    assert 10 <= level["metrics"]["completed"] < 60 and level["metrics"]["errors"] == 0
+
+
+def test_without_pruning_it_is_measured_everywhere(placed: Make) -> None:
+    best = run(placed(BY_X, pruning=False))
+    slow = run(place_next(best, 9))
+    assert len(slow.levels) == 2 and not slow.pruned
+    assert not any(level["stopped_early"] for level in slow.levels)
+
+
+def test_a_server_that_collapses_misses_that_level_in_seconds_and_holds_below(
+    placed: Make,
+) -> None:
+    slo = {"latency": {"p90": {"threshold": 0.5, "hard_fail": True}}}
+    load = {"num_concurrency": [1, 4], "max_requests_per_iteration": 60}
+    done = run(placed([*SERVER, "--collapse-above", "1"], load, slo))
+    light, heavy = done.levels
+    assert (done.status, done.feasible, done.holds_at) == (Status.SUCCESS, False, light["label"])
+    assert light["stopped_early"] == "" and light["metrics"]["completed"] == 60
+    assert heavy["stopped_early"].startswith("latency_p90: 7 of at most 60 requests")
+    assert not heavy["feasible"] and heavy["metrics"]["completed"] < 60
+    assert tuning.best_of(done.task, [done]) is None
+
+
+def test_a_server_that_answers_errors_quickly_never_wins(placed: Make) -> None:
+    """Not by its throughput, not by its latency, and it is left within a few answers."""
+    load = {"max_requests_per_iteration": 60}
+    done = run(placed([*SERVER, "--error-rate", "0.3"], load))
+    assert (done.status, done.feasible) == (Status.SUCCESS, False)
+    assert all("requests failed" in level["stopped_early"] for level in done.levels)
 
 
 # ── load generators that misbehave ──────────────────────────────────────────────────────────

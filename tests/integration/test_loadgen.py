@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from experiments.benchmarks.autotuner import Autotuner
-from experiments.benchmarks.base import Level, Load, Metrics
+from experiments.benchmarks.base import Level, Load, Metrics, StopWhen
 from experiments.errors import ExperimentFailed
 from experiments.states import FailureKind
 
@@ -205,3 +205,54 @@ def test_the_load_generator_loads_nothing_heavy() -> None:
     )
     argv = [sys.executable, "-P", "-c", code, str(program)]
     assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# ── what is hopeless ends early ─────────────────────────────────────────────────────────────
+
+
+def hopeless(folder: Path, url: str, stop: StopWhen, **changes: Any) -> Measurement:
+    level = changes.pop("level", Level("D(10,5)", concurrency=4))
+    settings = {"max_requests": 100, "max_seconds": 60.0, "stop_when": stop, **changes}
+    return Measurement(folder, url, level, **settings)
+
+
+def test_a_server_that_collapses_under_its_load_is_left_in_seconds(tmp_path: Path) -> None:
+    """A second for each request is 25 s for a hundred of them, four at once."""
+    with server("--collapse-above=1") as url:
+        stop = StopWhen(at_most={"latency_p90": 0.5})
+        measured = hopeless(tmp_path, url, stop)
+    assert measured.report["stopped_early"].startswith("latency_p90: 11 of at most 100 requests")
+    metrics = measured.read()
+    assert 11 <= metrics["requests"] == metrics["completed"] < 30
+    assert metrics["latency_p90"] > 1
+
+
+def test_a_server_that_gets_slow_after_a_while_is_not_said_to_fail(tmp_path: Path) -> None:
+    with server("--slow-after=20") as url:
+        stop = StopWhen(at_least={"output_throughput": 250.0})
+        measured = hopeless(tmp_path, url, stop)
+    assert "needed" in measured.report["stopped_early"]
+    assert measured.metrics["errors"] == 0 and measured.report["unfinished"] > 0
+    assert measured.metrics["output_throughput"] < 250
+
+
+def test_a_server_that_answers_errors_quickly_is_left_at_once(tmp_path: Path) -> None:
+    with server("--error-rate=0.5") as url:
+        measured = hopeless(tmp_path, url, StopWhen(max_error_rate=0.01))
+    assert measured.report["stopped_early"].endswith("of at most 100 requests failed (limit 1.0%)")
+    assert measured.metrics["requests"] < 20 and measured.metrics["error_rate"] > 0.01
+
+
+def test_an_open_loop_ends_early_too_and_counts_only_what_it_can_send(tmp_path: Path) -> None:
+    with server("--ttft=0.3") as url:
+        stop = StopWhen(at_most={"ttft_p50": 0.1}, after=3)
+        level = Level("D(10,2)", request_rate=20.0)
+        measured = hopeless(tmp_path, url, stop, level=level, max_seconds=1.0)
+    assert "of at most 20 requests" in measured.report["stopped_early"]
+
+
+def test_what_keeps_its_limits_goes_on_to_the_end(tmp_path: Path) -> None:
+    with server() as url:
+        stop = StopWhen({"latency_p99": 30.0}, {"output_throughput": 0.1}, max_error_rate=0.0)
+        measured = hopeless(tmp_path, url, stop)
+    assert measured.report["stopped_early"] == "" and measured.metrics["completed"] == 100

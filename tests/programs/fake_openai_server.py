@@ -24,6 +24,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--tpot", type=float, default=0.0, help="seconds to each further token")
     add("--slots", type=int, default=1000, help="requests served at once, others wait")
     add("--error-rate", type=float, default=0.0, help="share of requests answered with 500")
+    add("--collapse-above", type=int, help="requests in flight above which each takes a second")
+    add("--slow-after", type=int, help="completions answered before each takes a second more")
     add("--hang-after", type=int, help="completions answered before it never answers again")
     add("--mute", action="store_true", help="accept, and never answer, not even /health")
     add("--break-streams", action="store_true", help="end each stream after two tokens, cut off")
@@ -67,11 +69,18 @@ class Server:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
+            await asyncio.sleep(self.extra(number))
             async with self.slots:
                 answer = self.stream if body.get("stream") else self.complete
                 return await answer(request, body)
         finally:
             self.in_flight -= 1
+
+    def extra(self, number: int) -> float:
+        """The seconds by which this request is slower than it should be."""
+        most, first = self.arguments.collapse_above, self.arguments.slow_after
+        collapsed = most is not None and self.in_flight > most
+        return float(collapsed) + float(first is not None and number > first)
 
     async def complete(self, request: web.Request, body: dict[str, Any]) -> web.Response:
         tokens = body.get("max_tokens", 16)
