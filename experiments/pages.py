@@ -189,9 +189,10 @@ def strategy(task: TuningTask) -> str:
 
 def columns_of(task: TuningTask, experiments: Sequence[Experiment]) -> list[Column]:
     """What is shown of the metrics: of a job the first ones that are not its objective."""
-    if task.engine != "job":
-        return ENGINE_COLUMNS
     wanted = {name for one in task.objectives.each for name in (one.word, one.metric)}
+    if task.engine != "job":  # Of several objectives each has its column already
+        shown = wanted if task.objectives.several else ()
+        return [column for column in ENGINE_COLUMNS if column.metric not in shown]
     names = dict.fromkeys(name for experiment in experiments for name in experiment.metrics)
     others = [name for name in names if name not in wanted]
     return [Column(name, name) for name in others[:MOST_COLUMNS]]
