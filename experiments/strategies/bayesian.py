@@ -102,7 +102,8 @@ def _outcome(trial: Trial, count: int) -> dict[str, Any]:
 
 
 def _distribution(dimension: Dimension) -> "optuna.distributions.BaseDistribution":
-    """Optuna's word for a dimension. Choices go by their index, where true is not 1.
+    """Optuna's word for a dimension. Choices go by their index, where true is not 1; it is a
+    number where neighbours are alike.
 
     Optuna wants steps that divide the range, and no step with a logarithm: the high end is
     cut to a step, and a logarithmic suggestion is snapped to one.
@@ -110,6 +111,8 @@ def _distribution(dimension: Dimension) -> "optuna.distributions.BaseDistributio
     from optuna import distributions
 
     if isinstance(dimension, Choices):
+        if dimension.ordered:
+            return distributions.IntDistribution(0, dimension.count - 1)
         return distributions.CategoricalDistribution(range(dimension.count))
     if isinstance(dimension, Integer):
         low, high = dimension.low, dimension.nth(dimension.count - 1)

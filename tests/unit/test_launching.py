@@ -22,6 +22,32 @@ def test_the_launch_line_can_be_pasted_into_a_shell() -> None:
     assert "--max-model-len 2048" in line and "--no-enable-prefix-caching" in line
 
 
+def test_flags_and_variables_whose_condition_does_not_hold_are_left_out() -> None:
+    data = FILE.to_dict() | {
+        "parameters": {
+            "speculative": [True, False],
+            "tokens": {"type": "integer", "low": 1, "high": 2, "when": {"speculative": True}},
+            "env.DRAFT": {"type": "boolean", "when": {"tokens": 2}},
+            "max-model-len": {"type": "choice", "values": [64], "when": {"env.DRAFT": True}},
+        },
+        "constraints": ["env.DRAFT or max-model-len < 2048"],
+    }
+    file = from_dict(data)
+    lines = [
+        launching.shell_line(file, point, gpus=1, executables={}).partition("vllm serve")
+        for point in file.space().grid()
+    ]
+    assert [("DRAFT=1" in env, "DRAFT=0" in env) for env, _, _ in lines] == [
+        (False, False),
+        (True, False),
+        (False, False),
+    ]
+    assert ["--tokens" in flags for _, _, flags in lines] == [True, True, False]
+    # The fixed flag holds where the parameter is absent
+    assert ["--max-model-len 64" in flags for _, _, flags in lines] == [False, True, False]
+    assert ["--max-model-len 2048" in flags for _, _, flags in lines] == [True, False, True]
+
+
 def test_the_task_file_s_executable_goes_before_the_site_s() -> None:
     executables = {"vllm": "/opt/vllm"}
     argv = launching.command_of(FILE, {}, port=1, gpus=1, executables=executables)

@@ -104,6 +104,31 @@ def test_a_refusal_names_the_field_and_the_fix(raw, message):
     assert refusal(raw) == message
 
 
+@pytest.mark.parametrize(
+    ("values", "said", "ordered"),
+    [
+        ([4, 8, 16], None, True),
+        ([0.9, 0.8], None, True),
+        ([4, 16, 8], None, False),
+        ([4], None, False),
+        ([True, False], None, False),
+        ([1, "2"], None, False),
+        (["low", "high"], None, False),
+        (["low", "high"], True, True),
+        ([4, 16, 8], True, True),
+        ([4, 8], False, False),
+    ],
+)
+def test_numbers_that_ascend_or_descend_are_ordered_unless_the_user_says(values, said, ordered):
+    assert dimension({"type": "categorical", "values": values, "ordered": said}).ordered is ordered
+    assert said is not None or dimension(values).ordered is ordered
+
+
+def test_whether_choices_are_ordered_is_true_or_false():
+    message = 'parameters.flag.ordered: expected true or false, got "yes"'
+    assert refusal({"type": "categorical", "values": [1, 2], "ordered": "yes"}) == message
+
+
 def test_every_wrong_parameter_is_found():
     found = space_problems({"a": [], "b": [1], "c": None})
     assert [problem.field for problem in found] == ["parameters.a", "parameters.c"]
