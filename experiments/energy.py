@@ -13,7 +13,7 @@ from experiments.benchmarks.base import Measurement, Metrics
 
 EVERY = 0.5  # seconds between two readings
 LONGEST_GAP = 2.5  # seconds without a reading, over which nothing is known of the power
-JOIN = 5.0  # seconds that a driver may take for a last reading
+JOIN = 2.0  # seconds that a driver may take for a last reading
 
 Reading = tuple[float, float]  # a moment of the monotonic clock in seconds, and watts
 

@@ -162,7 +162,7 @@ class Measuring:
         load = self._load(level, seed, stop_when)
         give_up = time.monotonic() + 2 * load.max_seconds + LEVEL_GRACE
         meter = PowerMeter(partial(inventory().power_w, self.lease.gpus))
-        with self._running(benchmark.argv(load, report), log, elsewhere) as generator, meter:
+        with meter, self._running(benchmark.argv(load, report), log, elsewhere) as generator:
             while (exit_code := generator.wait(CHECK_EVERY)) is None:
                 self.check()
                 if engine.poll() is not None:

@@ -122,7 +122,26 @@ def test_the_same_file_loads_from_json():
     assert load(json.dumps(file.to_dict(), indent="\t")) == file
 
 
-@pytest.mark.parametrize("data", [FROM_ELSEWHERE, JOB], ids=["elsewhere", "job"])
+SEVERAL = {
+    **FROM_ELSEWHERE,
+    "optimization": {"objective": ["maximize_throughput", "minimize_ttft_p90"]},
+    "slo": {
+        "throughput": {"threshold": 500, "hard_fail": True},
+        "requests_per_second": {"threshold": 0.5},
+        "error_rate": {"threshold": 0.02, "hard_fail": False},
+    },
+}
+WEIGHED = {
+    **JOB,
+    "optimization": {"objective": {"minimize_loss": 2, "maximize_speed": 0.5}},
+}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [FROM_ELSEWHERE, JOB, SEVERAL, WEIGHED],
+    ids=["elsewhere", "job", "several", "weighed"],
+)
 def test_a_file_survives_export(data):
     file = from_dict(data)
     assert file.to_dict() == data
