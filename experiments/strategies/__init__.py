@@ -2,9 +2,18 @@
 
 from experiments.strategies.base import Strategy
 from experiments.strategies.bayesian import Bayesian
+from experiments.strategies.gp import GaussianProcess
 from experiments.strategies.grid_search import GridSearch
 from experiments.strategies.nsga2 import Nsga2
+from experiments.strategies.quick import Quick
 from experiments.strategies.random_search import RandomSearch
 
-_ALL: tuple[Strategy, ...] = (GridSearch(), RandomSearch(), Bayesian(), Nsga2())
+_ALL: tuple[Strategy, ...] = (
+    GridSearch(),
+    RandomSearch(),
+    Bayesian(),
+    GaussianProcess(),
+    Quick(),
+    Nsga2(),
+)
 STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in _ALL}

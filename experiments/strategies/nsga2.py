@@ -10,16 +10,15 @@ import random
 from collections.abc import Sequence
 from itertools import groupby
 
-from experiments.dimensions import Choices, Dimension, Integer, Value
 from experiments.pareto import pareto_front
 from experiments.space import Configuration, Space
 from experiments.strategies.base import Trial
+from experiments.strategies.mutation import mutated
 from experiments.strategies.random_search import untried
 
 PARENTS = 16  # the population: so many of the best
 FIRST = 8  # finished trials, chosen by chance, before there are children
 CHILDREN = 100  # tried to be made, before chance decides, when each was tried already
-STEP = 0.15  # the standard deviation of a mutation, as a share of the dimension
 
 
 class Nsga2:
@@ -102,35 +101,6 @@ def _child(space: Space, a: Configuration, b: Configuration, rng: random.Random)
         by_chance = dimension.at(rng.random())
         value = one.get(dimension.name, other.get(dimension.name, by_chance))
         if rng.random() < 1 / len(space.dimensions):
-            value = _mutated(dimension, value, rng)
+            value = mutated(dimension, value, rng)
         child[dimension.name] = value
     return space.active(child)
-
-
-def _mutated(dimension: Dimension, value: Value, rng: random.Random) -> Value:
-    """Another value: a near one where there is an order, else any other."""
-    count = dimension.count
-    if count == 1:
-        return value
-    if isinstance(dimension, Choices) and not dimension.ordered:
-        others = [option for option in range(dimension.count) if option != dimension.index(value)]
-        return dimension.nth(rng.choice(others))
-    step = rng.gauss(0, STEP)
-    if count is not None:  # At least to the next one
-        step = math.copysign(max(abs(step), 1 / count), step)
-    share = min(max(_share(dimension, value) + step, 0.0), 1 - 1e-9)
-    return dimension.at(share)
-
-
-def _share(dimension: Dimension, value: Value) -> float:
-    """Where a value is in its dimension, so that `at` gives it back: from 0 to 1."""
-    if isinstance(dimension, Choices):
-        return ((dimension.index(value) or 0) + 0.5) / dimension.count
-    if not dimension.log and dimension.count is not None:
-        return ((float(value) - dimension.low) / (dimension.step or 1) + 0.5) / dimension.count
-    low, high, number = dimension.low, dimension.high, float(value)
-    if isinstance(dimension, Integer):
-        high, number = high + 1, number + 0.5
-    if dimension.log:
-        return math.log(number / low) / math.log(high / low)
-    return (number - low) / (high - low)

