@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -60,9 +61,8 @@ class Space:
     constraints: tuple[Constraint, ...] = ()
 
     def __post_init__(self) -> None:
-        names = self.names
-        for name in names:
-            if names.count(name) > 1:
+        for name, count in Counter(self.names).items():
+            if count > 1:
                 raise BadInput(f"parameters.{name}", "is given twice")
 
     @property
@@ -93,9 +93,7 @@ class Space:
         return product(part.bound for part in self.parts)
 
     def point(self, index: int) -> Configuration:
-        """A configuration for each `index` from 0 up to `size`, each once. As in `grid` where no
-        parameter depends on another; else in an order of its own.
-        """
+        """The grid's configuration number `index`, from 0 up to `size`."""
         picked: Configuration = {}
         for part in reversed(self.parts):
             index, position = divmod(index, part.count or 1)
@@ -103,8 +101,9 @@ class Space:
         return self._in_order(picked)
 
     def grid(self) -> Iterator[Configuration]:
-        """Every configuration, one by one, the last key changing fastest (but one after those that
-        its conditions name). Raises BadInput when there is no end to them.
+        """Every configuration, one by one, the last key changing fastest; parameters that depend
+        on each other change together, in the place of the first of them. Raises BadInput when
+        there is no end to them.
         """
         endless, unlisted = self.endless(), self.unlisted()
         if endless is not None:
@@ -115,8 +114,7 @@ class Space:
                 f"{' × '.join(unlisted.names)} cannot be listed: of {unlisted.bound} combinations "
                 f"at most {LISTED} may depend on each other; give fewer values",
             )
-        whole = Part(tuple(in_dependency_order(self.dimensions)), self.constraints)
-        return map(self._in_order, whole.walk())
+        return map(self.point, range(self.size() or 0))
 
     def sample(self, rng: random.Random) -> Configuration:
         """A random configuration; with `log`, every order of magnitude is as likely.

@@ -35,6 +35,7 @@ from experiments.validation import Section, describe, problems_of
 
 WITH_A_NAME = ("vllm", "sglang")  # They take the name that they answer to as a flag
 SERVED_NAME = "served-model-name"
+MOST_PARAMETERS = 256
 MOST_CONSTRAINTS = 100
 
 
@@ -50,7 +51,7 @@ class TaskFile(Section):
     engine: EngineOptions = EngineOptions()
     command: list[str] = []
     parallel_config: ParallelConfig = ParallelConfig()
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field(default={}, max_length=MOST_PARAMETERS)
     constraints: list[str] = Field(default=[], max_length=MOST_CONSTRAINTS)
     optimization: Optimization
     resources: Resources = Resources()

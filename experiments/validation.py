@@ -114,7 +114,7 @@ def _message(found: Mapping[str, Any], model: type[BaseModel]) -> str:
     if kind in ("too_short", "string_too_short"):
         return "is empty"
     if kind == "too_long":
-        return f"has {context['actual_length']} values; at most {context['max_length']}"
+        return f"has {len(found['input'])} values; at most {context['max_length']}"
     if kind == "string_too_long":
         return f"is longer than {context['max_length']} characters"
     if kind == "value_error":

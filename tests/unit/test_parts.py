@@ -153,6 +153,15 @@ def test_parameters_that_do_not_depend_on_each_other_are_counted_apart():
     assert next(space.grid())["wide"] == 1
 
 
+def test_what_is_forbidden_is_left_at_once():
+    wide = {"type": "integer", "low": 1, "high": 10**9}
+    space = parse_space({"a": [1, 2], "wide": wide, "b": [1, 2]}, ["a > b"])
+    assert list(itertools.islice(space.grid(), 2)) == [
+        {"a": 2, "wide": 1, "b": 1},
+        {"a": 2, "wide": 2, "b": 1},
+    ]
+
+
 def test_too_many_combinations_are_not_counted_and_not_listed():
     wide = {"type": "integer", "low": 1, "high": LISTED}
     space = parse_space({"a": wide, "b": wide}, ["a + b == 7 or a == b"])

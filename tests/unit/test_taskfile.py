@@ -1,5 +1,6 @@
 import copy
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -294,6 +295,21 @@ def test_a_flag_that_autotuner_sets_itself_is_refused(name: str) -> None:
     }
     with pytest.raises(BadInput, match=f"parameters.{name}: is set by Autotuner"):
         from_dict(data)
+
+
+def test_the_search_space_has_at_most_256_parameters():
+    assert complaints(parameters={f"x{number}": [1, 2] for number in range(257)}) == [
+        "parameters: has 257 values; at most 256"
+    ]
+    wide = from_dict(
+        changed(
+            parameters={f"x{number}": [1, 2] for number in range(256)},
+            constraints=[" + ".join(f"x{number}" for number in range(45)) + " > 60"],
+            optimization__strategy="random",
+        )
+    )
+    assert wide.space().bound() == 2**256 and wide.space().size() is None
+    assert wide.space().contains(wide.space().sample(random.Random(1)))
 
 
 def test_grid_search_needs_a_space_that_can_be_listed():
