@@ -16,7 +16,7 @@ from experiments.strategies.base import Trial
 from experiments.strategies.mutation import mutated
 from experiments.strategies.random_search import untried
 
-PARENTS = 16  # the population: so many of the best
+PARENTS = 8  # the population: so many of the best; few, for budgets are small
 FIRST = 8  # finished trials, chosen by chance, before there are children
 CHILDREN = 100  # tried to be made, before chance decides, when each was tried already
 

@@ -11,7 +11,7 @@ from experiments.errors import BadInput
 from experiments.space import parse_space
 from experiments.strategies import STRATEGIES
 from experiments.strategies.base import Trial
-from experiments.strategies.nsga2 import population
+from experiments.strategies.nsga2 import PARENTS, population
 
 FINITE = {
     "batch": [4, 1],
@@ -286,12 +286,15 @@ def test_the_population_is_the_first_fronts_and_of_a_front_the_loneliest():
         return Trial({"x": scores[0]}, 1.0, feasible, scores=scores)
 
     ends, beaten = [trial(0.0, 9.0), trial(9.0, 0.0)], trial(1.0, 1.0)
-    crowd = [trial(4.0, 5.0), trial(4.1, 4.9), trial(4.2, 4.8), trial(7.0, 3.0)]
+    crowded, lonely = trial(8.0, 2.0), trial(4.0, 5.0)
     missed = trial(99.0, 99.0, feasible=False)
     failed = [Trial({"x": reached}, None, False, reached) for reached in (0.2, 0.8)]
-    chosen = population([missed, *failed, beaten, *crowd, *ends], maximize=True)
-    assert chosen[:2] == ends and chosen[2] == crowd[3]
-    assert chosen[6:] == [beaten, missed, failed[1], failed[0]]
+    trials = [missed, *failed, beaten, crowded, lonely, *ends]
+    assert population(trials, maximize=True) == [
+        *(*ends, lonely, crowded, beaten),
+        *(missed, failed[1], failed[0]),
+    ]
+    assert population([missed] * 20, maximize=True) == [missed] * PARENTS
 
 
 def test_nsga2_keeps_to_what_met_the_objectives():
