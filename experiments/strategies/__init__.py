@@ -17,3 +17,4 @@ _ALL: tuple[Strategy, ...] = (
     Nsga2(),
 )
 STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in _ALL}
+OF_ONE_SCORE = ("gp", "quick")  # Of a Pareto front they seek the best one only

@@ -132,3 +132,30 @@ def test_without_a_name_the_server_answers_to_its_model() -> None:
     assert (file.served_name(), file.fixed_flags()) == ("m", {})
     custom = from_dict(with_changes(CUSTOM, benchmark={"model_name": "n"}))
     assert (custom.served_name(), custom.fixed_flags()) == ("n", {})
+
+
+@pytest.mark.parametrize("strategy", ["gp", "quick", "nsga2", "bayesian"])
+def test_a_strategy_that_seeks_only_the_best_of_a_front_is_named(strategy: str) -> None:
+    several = ["maximize_throughput", "minimize_ttft"]
+    lines = warnings(VLLM, optimization={"objective": several, "strategy": strategy})
+    assert lines == [line for line in lines if line.startswith("optimization.strategy: ")]
+    assert bool(lines) == (strategy in ("gp", "quick"))
+    weighed = {"objective": dict.fromkeys(several, 1), "strategy": strategy}
+    assert warnings(VLLM, optimization=weighed) == []
+
+
+def test_an_error_rate_of_the_slo_takes_the_place_of_the_benchmarks() -> None:
+    both = {"slo": {"error_rate": {"threshold": 0.02}}, "benchmark": {"max_error_rate": 0.1}}
+    assert warnings(VLLM, **both) == [
+        "benchmark.max_error_rate: has no effect; slo.error_rate is the limit"
+    ]
+    soft = {"slo": {"error_rate": {"threshold": 0.02, "hard_fail": False}}}
+    assert warnings(VLLM, **{**both, **soft}) == []
+
+
+def test_a_job_says_its_cost_itself() -> None:
+    job = {"base_runtime": "job", "command": ["x", "{max-batch}"], "engine": {}}
+    data = {**CUSTOM, **job, "resources": {"price_per_gpu_hour": 2}}
+    assert "resources.price_per_gpu_hour: has no effect for job; its command says its cost" in (
+        from_dict(data).warnings
+    )
