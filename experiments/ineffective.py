@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from experiments.contradictions import WITH_A_COMMAND
 from experiments.engines.custom import unused
 from experiments.engines.flags import GPU_FLAGS, spelling
+from experiments.objectives import parse_objectives
+from experiments.strategies import OF_ONE_SCORE
 
 if TYPE_CHECKING:
     from experiments.taskfile import TaskFile
@@ -33,6 +35,12 @@ def warnings(task: "TaskFile") -> Iterator[str]:
     else:
         yield from _of_the_benchmark(task)
         yield from _of_the_budget(task)
+    strategy = task.optimization.strategy
+    if parse_objectives(task.optimization.objective).has_front and strategy in OF_ONE_SCORE:
+        yield (
+            f"optimization.strategy: {strategy} seeks the best of the Pareto front only; bayesian "
+            "and nsga2 search all of it"
+        )
     for one in task.space().dimensions:
         if one.name in task.engine.arguments and not one.when:  # Else it holds where it is absent
             yield (
