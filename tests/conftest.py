@@ -1,8 +1,13 @@
 """What all tests share."""
 
 import pytest
+from hypothesis import configuration, settings
 
 from tests.environment import FOLDER
+
+configuration.set_hypothesis_home_dir(FOLDER / "hypothesis")
+settings.register_profile("tests", deadline=None)  # How long one takes says nothing here
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

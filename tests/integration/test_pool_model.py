@@ -13,18 +13,15 @@ from typing import Any
 
 import pytest
 import redis
-from hypothesis import HealthCheck, Phase, configuration, seed, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from gpupool import connect
-from tests.environment import FOLDER
 from tests.integration.pool_model import Request
 from tests.integration.pool_world import NODES, UUIDS, World
 from tests.integration.redis_server import running_redis
-
-configuration.set_hypothesis_home_dir(FOLDER / "hypothesis")
 
 STEPS = 20_000
 STEPS_EACH = 100  # in one life of a pool

@@ -36,6 +36,26 @@ def test_a_task_file_becomes_a_winner(product: Product) -> None:
     assert all(one["gpus"] and one["node"] == "testnode" for one in task["experiments"])
 
 
+def test_what_is_forbidden_is_not_run_and_what_is_absent_is_not_told(product: Product) -> None:
+    script = 'echo "{\\"speed\\": $(( AUTOTUNER_X * 10 + ${AUTOTUNER_DEPTH:-0} + ${Y:-0} ))}"'
+    file = job("dependent", script, [1, 2, 3], max_iterations=20, max_parallel_experiments=2)
+    file["parameters"] |= {
+        "depth": {"type": "integer", "low": 1, "high": 4, "when": {"x": [2, 3]}},
+        "env.Y": {"type": "categorical", "values": [0, 5], "when": {"depth": 4}},
+    }
+    file["constraints"] = ["x + depth <= 6", "env.Y < 5 or x < 2"]
+    task = product.finished(file)
+    run = [(one["parameters"], one["objective_score"]) for one in task["experiments"]]
+    expected = [({"x": 1}, 10.0)]
+    for x, depths in ((2, 4), (3, 3)):
+        for depth in range(1, depths + 1):
+            more = {"env.Y": 0} if depth == 4 else {}
+            expected.append(({"x": x, "depth": depth, **more}, 10.0 * x + depth))
+    assert run == expected
+    assert task["best"]["parameters"] == {"x": 3, "depth": 3}
+    assert "AUTOTUNER_DEPTH=3" in task["best"]["command"] and " Y=" not in task["best"]["command"]
+
+
 def test_every_recorded_move_is_a_legal_one_and_in_order(product: Product) -> None:
     task = product.finished(job("moves", SPEED, [1, 2, 3], max_parallel_experiments=3))
     for one in task["experiments"]:

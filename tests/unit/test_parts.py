@@ -4,7 +4,7 @@ import itertools
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.errors import BadInput
@@ -219,7 +219,6 @@ def spaces(draw):
 
 
 @given(spaces(), st.integers())
-@settings(deadline=None)
 def test_all_ways_into_a_space_agree(space: Space, seed):
     flat = Space(
         tuple(parse_space({d.name: list(d.options)}).dimensions[0] for d in space.dimensions)
