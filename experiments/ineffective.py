@@ -7,6 +7,7 @@ from experiments.contradictions import WITH_A_COMMAND
 from experiments.engines.custom import unused
 from experiments.engines.flags import GPU_FLAGS, spelling
 from experiments.objectives import parse_objectives
+from experiments.satisfiable import without_effect
 from experiments.strategies import OF_ONE_SCORE
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def warnings(task: "TaskFile") -> Iterator[str]:
             f"optimization.strategy: {strategy} seeks the best of the Pareto front only; bayesian "
             "and nsga2 search all of it"
         )
+    for constraint in without_effect(task.space()):
+        yield f"{constraint.field}: forbids nothing; every combination meets it"
     for one in task.space().dimensions:
         if one.name in task.engine.arguments and not one.when:  # Else it holds where it is absent
             yield (

@@ -12,7 +12,7 @@ from experiments.parts import LISTED, Configuration, Part, in_dependency_order
 from experiments.space import Space
 
 SAMPLES = 10_000  # drawn where not every combination can be looked at
-MIXED_SAMPLES = 1000  # for a value of the wrong kind in lists of several kinds
+FEW_SAMPLES = 1000  # where an answer is not worth more: a value of the wrong kind, no effect
 
 
 def unsatisfiable(space: Space) -> Iterator[BadInput]:
@@ -32,12 +32,21 @@ def unsatisfiable(space: Space) -> Iterator[BadInput]:
         yield from _unmet_together(space)
 
 
+def without_effect(space: Space) -> Iterator[Constraint]:
+    """The constraints that forbid nothing, as far as all combinations can be looked at."""
+    for constraint in space.constraints:
+        free = Part(_with_those_it_needs(space, constraint.names))
+        is_small = free.bound is not None and free.bound <= FEW_SAMPLES
+        if is_small and all(map(constraint.allows, free.walk())):
+            yield constraint
+
+
 def _check_alone(space: Space, constraint: Constraint) -> None:
     """Raise BadInput unless some configuration has all of its parameters, and meets it."""
     dimensions = _with_those_it_needs(space, constraint.names)
     free = Part(dimensions)
     if any(isinstance(d, Choices) and len(kinds_of(d.options)) > 1 for d in dimensions):
-        for configuration in _some(free, MIXED_SAMPLES):
+        for configuration in _some(free, FEW_SAMPLES):
             constraint.check(configuration)
     if not _is_found(free, constraint.applies):
         raise BadInput(constraint.field, "never applies: its parameters are never active together")

@@ -69,6 +69,23 @@ def test_a_command_without_a_port_must_read_it_from_the_environment() -> None:
     ]
 
 
+def test_a_constraint_that_forbids_nothing_is_said() -> None:
+    assert warnings(VLLM, parameters={"x": [1, 2]}, constraints=["x > 1", "x < 3"]) == [
+        "constraints[1]: forbids nothing; every combination meets it"
+    ]
+
+
+def test_a_fixed_argument_holds_where_a_parameter_is_absent() -> None:
+    parameters = {
+        "on": [True, False],
+        "x": {"type": "categorical", "values": [1, 2], "when": {"on": True}},
+    }
+    arguments = {"x": 3, "on": True}
+    assert warnings(VLLM, parameters=parameters, engine={"arguments": arguments}) == [
+        "engine.arguments.on: only the baseline has it; parameters.on is tried"
+    ]
+
+
 def test_a_grid_that_does_not_fit_beside_the_baseline_is_said() -> None:
     def lines(budget: int, strategy: str = "grid_search", **changes: Any) -> list[str]:
         optimization = {"strategy": strategy, "max_iterations": budget}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.satisfiable import unsatisfiable
+from experiments.satisfiable import unsatisfiable, without_effect
 from experiments.space import parse_space
 
 VAST = {"type": "integer", "low": 1, "high": 10**9}
@@ -70,6 +70,12 @@ def test_a_parameter_that_can_never_exist_is_named():
         "c": {"type": "categorical", "values": [1], "when": {"b": 1, "a": 2}},
     }
     assert said(raw=raw) == ["parameters.c.when: no configuration meets it"]
+
+
+def test_a_constraint_that_forbids_nothing_is_known_where_all_can_be_looked_at():
+    texts = ["a < b", "a > 0", "of-x < 3", "of-x + of-y < 5", "vast > 0"]
+    found = without_effect(parse_space(RAW, texts))
+    assert [constraint.text for constraint in found] == ["a > 0", "of-x < 3", "of-x + of-y < 5"]
 
 
 def test_rare_configurations_are_found_by_listing_all():
