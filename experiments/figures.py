@@ -28,6 +28,13 @@ ENGINE_COLUMNS = [
     Column("tpot_mean", "TPOT ms", 1000),
 ]
 
+# Of a load level, where they are known
+ENERGY_COLUMNS = [
+    Column("power_w", "W"),
+    Column("tokens_per_joule", "tok/J"),
+    Column("cost_per_million_tokens", "Cost of 1M tok"),
+]
+
 
 def objective(task: TuningTask) -> tuple[str, str, float]:
     """The score in words, its unit, and the factor to that unit: of one objective, its metric's."""

@@ -1,36 +1,45 @@
 """The load levels of an experiment as a table: what was measured, and what to think of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.template.loader import render_to_string
 
-from experiments.figures import ENGINE_COLUMNS, percent, span
+from experiments.figures import ENERGY_COLUMNS, ENGINE_COLUMNS, Column, percent, span
 from experiments.models import Experiment
-
-COLUMNS = [column.title for column in ENGINE_COLUMNS]
 
 
 def level_table(experiment: Experiment) -> str:
     """The table as HTML; empty for an experiment without levels, as a job."""
-    rows = [row for level in experiment.levels for row in rows_of(level)]
+    columns = columns_of(experiment.levels)
+    rows = [row for level in experiment.levels for row in rows_of(level, columns)]
     if not rows:
         return ""
-    return render_to_string("experiments/levels.html", {"columns": COLUMNS, "rows": rows})
+    titles = [column.title for column in columns]
+    return render_to_string("experiments/levels.html", {"columns": titles, "rows": rows})
 
 
-def rows_of(level: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def columns_of(levels: Sequence[Mapping[str, Any]]) -> list[Column]:
+    """The figures of an engine, and those of energy and cost that any level has."""
+    known = {metric for level in levels for metric in level["metrics"]}
+    return [*ENGINE_COLUMNS, *(one for one in ENERGY_COLUMNS if one.metric in known)]
+
+
+def rows_of(level: Mapping[str, Any], columns: Sequence[Column]) -> Iterator[dict[str, Any]]:
     """The level as it counts, and as it was before or after it was disturbed, if measured twice."""
-    yield one_row(level, level["label"], [*level.get("violations", ()), *marks(level)])
+    notes = [*level.get("violations", ()), *marks(level)]
+    yield one_row(level, columns, level["label"], notes)
     if superseded := level.get("superseded"):
         label = f"{level['label']}, not counted"
-        yield one_row(superseded, label, marks(superseded))
+        yield one_row(superseded, columns, label, marks(superseded))
 
 
-def one_row(level: Mapping[str, Any], label: str, notes: list[str]) -> dict[str, Any]:
+def one_row(
+    level: Mapping[str, Any], columns: Sequence[Column], label: str, notes: list[str]
+) -> dict[str, Any]:
     return {
         "label": label,
-        "figures": [column.text(level["metrics"]) for column in ENGINE_COLUMNS],
+        "figures": [column.text(level["metrics"]) for column in columns],
         "error": error_of(level),
         "time": span(level.get("seconds", 0)),
         "neighbours": neighbours(level),

@@ -62,6 +62,27 @@ def test_a_task_is_added_started_and_followed_without_a_reload(page: Page) -> No
     assert page.evaluate("window.sameDocument") is True
 
 
+TRADE = (
+    "import os,json; x=float(os.environ['AUTOTUNER_X']); print(json.dumps(dict(speed=x,wait=x*x)))"
+)
+
+
+def test_several_objectives_are_drawn_and_their_front_is_marked(page: Page) -> None:
+    objectives = "maximize_speed, minimize_wait"
+    command = f"python3\n-c\n{TRADE}"
+    add(page, "front", objective=objectives, command=command, search_space="x: 4, 2, 3")
+    page.evaluate("window.sameDocument = true")
+    page.get_by_role("button", name="Start").click()
+    expect(status(page)).to_have_text("COMPLETED", timeout=SOON)
+    expect(page.locator("#live-winner circle")).to_have_count(3)
+    expect(page.locator("#live-winner")).to_contain_text(
+        "One of 3 on the Pareto front: #1, #2, #3."
+    )
+    expect(rows(page).filter(has_text="on the front")).to_have_count(2)
+    expect(rows(page).filter(has_text="best")).to_contain_text("x=2")
+    assert page.evaluate("window.sameDocument") is True
+
+
 def test_a_task_is_cancelled_with_its_button(page: Page) -> None:
     add(page, "cancelled", command="sleep\n3600")
     page.evaluate("window.sameDocument = true")
