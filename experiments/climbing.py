@@ -15,7 +15,7 @@ from experiments.neighbours import Neighbours, Watch
 from experiments.objectives import parse_objectives
 from experiments.race import Rules, Standing, relieved
 from experiments.scoring import LevelResult
-from experiments.states import Status
+from experiments.standing import best_score, standing
 from experiments.taskfile import TaskFile
 
 CLOSE = 0.1  # of the best score: so near to it that a disturbed level is measured again
@@ -97,7 +97,7 @@ class Climb:
         )
         self.is_compared = self.may_stop and not self.objectives.several
         self.measured: dict[int, Measured] = {}  # By the level's place in `levels`
-        self.superseded: dict[int, Measured] = {}  # Disturbed, and measured again undisturbed
+        self.superseded: dict[str, Measured] = {}  # By label: measured twice, and not counted
         self._measure, self._at, self._time_left = measure, at, time_left
 
     def results(self) -> dict[str, Any]:
@@ -154,7 +154,7 @@ class Climb:
         for index in disturbed:
             if self._time_left() < 2 * self.measured[index].seconds:
                 return  # What is measured must not be lost to the experiment's own limit
-            if index not in self.superseded:
+            if self.labels[index] not in self.superseded:
                 self._again(index)
 
     def _again(self, index: int) -> None:
@@ -165,9 +165,9 @@ class Climb:
         self._at(where, len(self.measured) / (1 + total))
         after = self._one(index, f"level-{index + 1}-again", index + AGAIN)
         if after.is_disturbed and not before.measurement.stopped_early:
-            self.superseded[index] = after
+            self.superseded[self.labels[index]] = after
         else:
-            self.superseded[index], self.measured[index] = before, after
+            self.superseded[self.labels[index]], self.measured[index] = before, after
 
     def _is_close(self) -> bool:
         """Whether it may win: as good as the best so far, or nearly, had nobody disturbed it.
@@ -184,8 +184,15 @@ class Climb:
 
     # ── what they come to ───────────────────────────────────────────────────────────────────
 
+    def _in_order(self) -> list[Measured]:
+        """What was measured, the lightest level first."""
+        return [one for _, one in sorted(self.measured.items())]
+
     def _results(self) -> list[LevelResult]:
-        return [one.result for _, one in sorted(self.measured.items())]
+        return [one.result for one in self._in_order()]
+
+    def _verdict(self, level: LevelResult) -> scoring.Verdict:
+        return scoring.verdict(level, self.file.slo, self.file.benchmark.max_error_rate)
 
     def _score(self, levels: Sequence[LevelResult]) -> scoring.Score:
         return scoring.score(
@@ -199,35 +206,40 @@ class Climb:
 
     def _columns(self, pruned: str = "") -> dict[str, Any]:
         levels = self._results()
-        score = self._score(levels)
-        if pruned:
-            score = result(self.labels, levels, self.best, self.rules, self.gpus)
+        if not pruned:
+            return self._as_columns(self._score(levels), levels)
+        score = result(self.labels, levels, self.best, self.rules, self.gpus)
+        return self._as_columns(score, levels, pruned)
+
+    def _as_columns(
+        self, score: scoring.Score, levels: Sequence[LevelResult], pruned: str = ""
+    ) -> dict[str, Any]:
+        """`levels` are those that its metrics are of."""
         return {
             "pruned": bool(pruned),
             "pruned_why": pruned,
             "metrics": scoring.overall(levels),
-            "levels": self._documents(score.levels),
+            "levels": [self._document(one) for one in self._in_order()],
             "objective_value": score.value,
             "objective_values": list(score.values),
             "penalty": score.penalty,
             "objective_score": score.objective_score,
             "feasible": score.feasible,
             "holds_at": score.holds_at or "",
-            "samples": list(self._samples()),
+            "samples": [sample for one in self._in_order() for sample in self._samples(one)],
         }
 
-    def _samples(self) -> Iterator[tuple[str, bool, Samples]]:
-        for measured, superseded in ((self.measured, False), (self.superseded, True)):
-            for _, one in sorted(measured.items()):
-                yield one.level.label, superseded, compact(one.measurement.samples)
+    def _document(self, one: Measured) -> dict[str, Any]:
+        document = {**asdict(self._verdict(one.result)), **one.document()}
+        if superseded := self.superseded.get(one.level.label):
+            document["superseded"] = superseded.document()
+        return document
 
-    def _documents(self, verdicts: Sequence[scoring.Verdict]) -> list[dict[str, Any]]:
-        documents = []
-        for (index, one), verdict in zip(sorted(self.measured.items()), verdicts, strict=True):
-            documents.append({**asdict(verdict), **one.document()})
-            if index in self.superseded:
-                documents[-1]["superseded"] = self.superseded[index].document()
-        return documents
+    def _samples(self, one: Measured) -> Iterator[tuple[str, bool, Samples]]:
+        label = one.level.label
+        yield label, False, compact(one.measurement.samples)
+        if superseded := self.superseded.get(label):
+            yield label, True, compact(superseded.measurement.samples)
 
 
 def rules_of(file: TaskFile) -> Rules:
@@ -238,35 +250,3 @@ def rules_of(file: TaskFile) -> Rules:
         max_error_rate=file.benchmark.max_error_rate,
         per_gpu=file.per_gpu,
     )
-
-
-def best_score(experiment: Experiment) -> float | None:
-    """The best objective score of the task's other experiments so far."""
-    best = _best(experiment)
-    return None if best is None else best[1]
-
-
-def standing(experiment: Experiment) -> Standing | None:
-    """The best of the task's other experiments so far, as it was at each load level."""
-    best = _best(experiment)
-    if best is None:
-        return None
-    one = Experiment.objects.only("number", "levels", "gpus").get(pk=best[0])
-    levels = [
-        LevelResult(level["label"], level["metrics"], level.get("standard_errors", {}))
-        for level in one.levels
-    ]
-    return Standing(one.number, levels, one.gpus)
-
-
-def _best(experiment: Experiment) -> tuple[int, float] | None:
-    """Its row and score. Other columns are not read: there may be many experiments."""
-    others = experiment.task.experiments.filter(
-        status=Status.SUCCESS, feasible=True, pruned=False
-    ).exclude(pk=experiment.pk)
-    rows = list(others.order_by("number").values_list("pk", "objective_score"))
-    index = scoring.best([(score, True) for _, score in rows], experiment.task.objectives.maximize)
-    if index is None:
-        return None
-    pk, score = rows[index]
-    return pk, score or 0.0

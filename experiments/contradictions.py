@@ -22,14 +22,14 @@ from experiments.engines.job import job_environment
 from experiments.errors import BadInput
 from experiments.objectives import METRICS, parse_objectives
 from experiments.satisfiable import unsatisfiable
-from experiments.sections import MOST_SIZES
+from experiments.sections import MOST_SIZES, RateSearch
 from experiments.space import Space
 
 if TYPE_CHECKING:
     from experiments.taskfile import TaskFile
 
 WITH_A_COMMAND = ("custom", "job")  # Their command line is the user's
-COST = "cost_per_million_tokens"
+COST, GOODPUT = "cost_per_million_tokens", "goodput"
 OUR_FLAGS = ("host", "port", "model", "model-path")
 # Variables of a job that are the site's settings, or say whose its process is.
 OUR_VARIABLES = re.compile(r"AUTOTUNER_(MARK|GPUS|NODE|DATA_DIR|HTTPS|\w+_EXECUTABLE)")
@@ -43,10 +43,14 @@ def contradictions(task: "TaskFile") -> Iterator[BadInput]:
         wanted = {objective.metric for objective in objectives.each} if known else set()
         if COST in wanted and task.resources.price_per_gpu_hour is None:
             yield BadInput("resources.price_per_gpu_hour", f"is missing; {COST} needs it")
+        if GOODPUT in wanted and not _limits_requests(task):
+            yield BadInput("slo", f"is missing; {GOODPUT} needs a limit on latency, ttft or tpot")
     except BadInput as problem:
         yield problem
     if task.benchmark.num_concurrency and task.benchmark.request_rate:
         yield BadInput("benchmark.request_rate", "cannot be with num_concurrency; keep one")
+    if task.benchmark.rate_search and task.base_runtime != "job":
+        yield from _search_problems(task, task.benchmark.rate_search)
     if task.base_runtime not in WITH_A_COMMAND and not task.model.id_or_path:
         yield BadInput("model.id_or_path", f"is missing; {task.base_runtime} needs a model")
     yield from _parallel_problems(task)
@@ -82,6 +86,28 @@ def _unlisted(space: Space) -> Iterator[BadInput]:
         space.grid()
     except BadInput as problem:
         yield BadInput(problem.field, f"grid_search: {problem.message}")
+
+
+def _limits_requests(task: "TaskFile") -> bool:
+    """Whether a request can keep the objectives, or miss them."""
+    return task.slo is not None and bool(task.slo.per_request())
+
+
+def _search_problems(task: "TaskFile", search: RateSearch) -> Iterator[BadInput]:
+    """What the search for the highest rate cannot do without or beside."""
+    field = "benchmark.rate_search"
+    for other in ("num_concurrency", "request_rate"):
+        if getattr(task.benchmark, other):
+            yield BadInput(field, f"cannot be with {other}; keep one")
+    if search.high <= search.low:
+        yield BadInput(f"{field}.high", f"{search.high:g} is not above low, {search.low:g}")
+    if len(task.benchmark.traffic_scenarios) > 1:
+        yield BadInput(field, "searches for one of the traffic_scenarios; keep one")
+    if not _limits_requests(task):
+        yield BadInput(field, "needs an slo with a limit on latency, ttft or tpot")
+    for name in ("throughput", "requests_per_second"):
+        if task.slo is not None and getattr(task.slo, name):
+            yield BadInput(field, f"cannot be with slo.{name}, which no server reaches at low")
 
 
 def _check_generator(task: "TaskFile") -> None:

@@ -41,6 +41,7 @@ PLACES = {
     "max_parallel_experiments": "optimization.max_parallel_experiments",
     "priority": "optimization.priority",
     "seed": "optimization.seed",
+    "pruning": "optimization.pruning",
     "gpus": "resources.gpus",
     "min_memory_mb": "resources.min_memory_mb",
     "min_host_memory_mb": "resources.min_host_memory_mb",
@@ -48,6 +49,7 @@ PLACES = {
     "traffic_scenarios": "benchmark.traffic_scenarios",
     "num_concurrency": "benchmark.num_concurrency",
     "request_rate": "benchmark.request_rate",
+    "rate_search": "benchmark.rate_search",
     "max_requests": "benchmark.max_requests_per_iteration",
     "max_minutes": "benchmark.max_time_per_iteration",
     "generator": "benchmark.generator",
@@ -195,6 +197,15 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text=TuningTask._meta.get_field("max_parallel_experiments").help_text,
     )
     seed = forms.IntegerField(required=False, widget=UnfoldAdminIntegerFieldWidget())
+    pruning = forms.TypedChoiceField(
+        choices=[("", "unless the strategy is grid_search"), (True, "yes"), (False, "no")],
+        coerce=lambda word: word == "True",
+        empty_value="",
+        required=False,
+        widget=UnfoldAdminSelectWidget(),
+        label="Prune",
+        help_text="End an experiment as soon as it has clearly lost to the best so far",
+    )
     gpus = whole(
         1,
         label="GPUs per experiment",
@@ -231,6 +242,13 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
     )
     request_rate = numbers(
         label="Request rate", help_text="Or requests per second (open loop): 2, 4"
+    )
+    rate_search = DataField(
+        textareas.read_yaml,
+        textareas.write_as_yaml,
+        label="Search for the highest request rate",
+        help_text="Or the rates between which to search, in YAML: {low: 1, high: 64}",
+        widget=area(2),
     )
     max_requests = whole(1, label="Requests per level", required=False)
     max_minutes = forms.FloatField(

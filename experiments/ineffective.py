@@ -64,8 +64,10 @@ def _of_the_benchmark(task: "TaskFile") -> Iterator[str]:
     workload = task.benchmark
     if workload.model_tokenizer and workload.generator == "autotuner":
         yield "benchmark.model_tokenizer: has no effect; the generator autotuner needs none"
-    if "arrival" in workload.model_fields_set and not workload.request_rate:
-        yield "benchmark.arrival: has no effect without request_rate"
+    if "arrival" in workload.model_fields_set and not (
+        workload.request_rate or workload.rate_search
+    ):
+        yield "benchmark.arrival: has no effect without request_rate or rate_search"
     limit = task.slo.error_rate if task.slo else None
     if limit and limit.hard_fail and "max_error_rate" in workload.model_fields_set:
         yield "benchmark.max_error_rate: has no effect; slo.error_rate is the limit"

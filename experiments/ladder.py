@@ -10,7 +10,7 @@ margin, at every level that is left.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from experiments.benchmarks.base import StopWhen
 from experiments.objectives import THROUGHPUTS, TIMES
@@ -84,6 +84,15 @@ def result(
         holds_at=None,
         reasons=scored.reasons,
     )
+
+
+def breaking(rules: Rules) -> StopWhen:
+    """When a level need not go on: any limit is exceeded for certain, a soft one as well."""
+    stop = hopeless(rules)
+    limits = dict(rules.slo.limits()) if rules.slo else {}
+    times = {name: x.threshold for name, x in limits.items() if name.split("_")[0] in TIMES}
+    errors = limits["error_rate"].threshold if "error_rate" in limits else 1.0
+    return replace(stop, at_most=times, max_error_rate=min(errors, stop.max_error_rate))
 
 
 def hopeless(rules: Rules, needed: float | None = None) -> StopWhen:

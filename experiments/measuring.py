@@ -26,6 +26,7 @@ from experiments.models import Experiment
 from experiments.objectives import parse_objectives
 from experiments.pool import inventory, site
 from experiments.processes import Process, reserve_port, rotate, tail
+from experiments.rate_climbing import RateClimb
 from experiments.states import FailureKind
 from gpupool import Lease
 
@@ -97,7 +98,7 @@ class Measuring:
         with self._running_engine() as engine:
             self._wait_until_healthy(engine)
             self._move(self.experiment.begin_benchmark)
-            climb = Climb(
+            climb = (RateClimb if self.file.benchmark.rate_search else Climb)(
                 self.experiment,
                 partial(self._measure, engine),
                 at=self._is_at,

@@ -203,7 +203,7 @@ def plan(file: TaskFile) -> Plan:
         parallel=file.optimization.max_parallel_experiments,
         gpus_per_experiment=file.gpu_counts(),
         gpus_in_pool=pool.gpus,
-        levels=[] if file.base_runtime == "job" else [level.label for level in file.levels()],
+        levels=[] if file.base_runtime == "job" else file.benchmark.labels(),
         first_command=launching.shell_line(
             file,
             first,

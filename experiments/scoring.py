@@ -102,6 +102,12 @@ def score(
     )
 
 
+def verdict(level: LevelResult, slo: Slo | None, max_error_rate: float) -> Verdict:
+    """Whether a configuration holds at one level. Raises ExperimentFailed as `score` does."""
+    fatal, violations = _examine(level, slo, max_error_rate)
+    return Verdict(level.label, not fatal, violations)
+
+
 def score_job(metrics: Mapping[str, float], objectives: Objectives) -> Score:
     """The score of a job: the numbers that its own output gives under the objectives' names.
 

@@ -1,7 +1,7 @@
 """The sections of a task file: the fields of each, their defaults and their limits."""
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
@@ -24,6 +24,7 @@ from experiments.validation import (
 )
 
 HIGHEST_PRIORITY = 100
+SEARCH_WARMUP = 8  # requests before each rate: the server is warm after the first
 MOST_SIZES = 64  # of one kind of parallelism; more is a typing error
 
 
@@ -119,11 +120,21 @@ class Resources(Section):
     price_per_gpu_hour: Positive | None = None  # in any currency
 
 
+class RateSearch(Section):
+    """A search for the highest request rate that keeps the objectives, per second."""
+
+    low: Positive = 1
+    high: Positive = 64
+    tolerance: Annotated[Number, Field(ge=0.01, le=1)] = 0.1  # between what holds and what breaks
+
+
 def _usual_concurrency(data: dict[str, Any]) -> list[int]:
-    return [] if data.get("request_rate") else [1, 4]
+    return [] if data.get("request_rate") or data.get("rate_search") else [1, 4]
 
 
 def _highest_load(data: dict[str, Any]) -> int:
+    if data.get("rate_search"):
+        return SEARCH_WARMUP
     loads = [*data.get("num_concurrency", []), *data.get("request_rate", [])]
     return min(math.ceil(max(loads, default=1)), LARGEST)
 
@@ -137,6 +148,7 @@ class Workload(Section):
     model_tokenizer: str = ""
     traffic_scenarios: list[str] = Field(default=["D(100,100)"], min_length=1)
     request_rate: list[Positive] = Field(default=[], min_length=1)  # per second
+    rate_search: RateSearch | None = None
     num_concurrency: list[AtLeastOne] = Field(default_factory=_usual_concurrency, min_length=1)
     arrival: str = "poisson"
     max_requests_per_iteration: AtLeastOne = 100  # per load level
@@ -173,7 +185,8 @@ class Workload(Section):
         return _without_twins(loads)
 
     def levels(self) -> list[Level]:
-        """Every scenario at every load, the lightest load first."""
+        """Every scenario at every load, the lightest load first; of a search the lowest rate."""
+        rates = [self.rate_search.low] if self.rate_search else sorted(self.request_rate)
         return [
             *(
                 Level(scenario, concurrency=concurrency)
@@ -182,10 +195,17 @@ class Workload(Section):
             ),
             *(
                 Level(scenario, request_rate=rate)
-                for rate in sorted(self.request_rate)
+                for rate in rates
                 for scenario in self.traffic_scenarios
             ),
         ]
+
+    def labels(self) -> list[str]:
+        """The levels for people."""
+        if self.rate_search is None:
+            return [level.label for level in self.levels()]
+        search, (scenario, *_) = self.rate_search, self.traffic_scenarios
+        return [f"{scenario} · {search.low:g} to {search.high:g} requests/s, searched"]
 
     def load(
         self, level: Level, *, seed: int = 0, stop_when: StopWhen | None = None, **where: str

@@ -29,8 +29,8 @@ STATUS_COLOURS = {
     for word in (*Status, *TaskStatus)
 }
 WORKLOAD = (
-    *("traffic_scenarios", "num_concurrency", "request_rate", "max_requests"),
-    *("max_minutes", "generator", "slo"),
+    *("traffic_scenarios", "num_concurrency", "request_rate", "rate_search"),
+    *("max_requests", "max_minutes", "generator", "slo"),
 )
 
 
@@ -91,7 +91,7 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
                 )
             },
         ),
-        ("Search", {"fields": ("search_space", "constraints", ("strategy", "seed"))}),
+        ("Search", {"fields": ("search_space", "constraints", ("strategy", "seed", "pruning"))}),
         (
             "Budget",
             {
@@ -108,7 +108,7 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
                 "description": "Not for jobs: their command is the measurement.",
                 "fields": (
                     "traffic_scenarios",
-                    ("num_concurrency", "request_rate"),
+                    ("num_concurrency", "request_rate", "rate_search"),
                     ("max_requests", "max_minutes"),
                     *("generator", "slo"),
                 ),

@@ -51,7 +51,7 @@ def placed(
     def make(
         command: list[str], benchmark: Any = None, slo: Any = None, **optimization: Any
     ) -> Experiment:
-        file = {
+        file: dict[str, Any] = {
             "task_name": "task",
             "base_runtime": "custom",
             "model": {"id_or_path": "fake"},
@@ -67,6 +67,8 @@ def placed(
             },
             **({"slo": slo} if slo else {}),
         }
+        if "rate_search" in file["benchmark"]:
+            del file["benchmark"]["num_concurrency"]
         task = TuningTask(status=TaskStatus.RUNNING)
         task.describe(from_dict(file))
         task.save()
@@ -232,6 +234,21 @@ def test_a_server_that_answers_errors_quickly_never_wins(placed: Make) -> None:
     done = run(placed([*SERVER, "--error-rate", "0.3"], load))
     assert (done.status, done.feasible) == (Status.SUCCESS, False)
     assert all("requests failed" in level["stopped_early"] for level in done.levels)
+
+
+def test_the_highest_rate_that_keeps_the_objectives_is_found_on_one_server(placed: Make) -> None:
+    """Two slots of 50 ms each hold 40 requests per second."""
+    search = {"low": 8, "high": 256, "tolerance": 1.0}
+    load = {"rate_search": search, "arrival": "constant", "max_requests_per_iteration": 60}
+    slo = {"latency": {"p90": {"threshold": 0.3}}}
+    server = [*SERVER, "--slots", "2", "--ttft", "0.05"]
+    done = run(placed(server, load, slo, objective="maximize_goodput"))
+    assert done.status == Status.SUCCESS and done.feasible
+    assert 8 <= done.objective_score <= 64 and done.metrics["goodput"] == done.objective_score
+    assert [level["feasible"] for level in done.levels][-2:] == [True, False]
+    assert done.levels[-1]["stopped_early"].startswith("latency_p90: 7 of at most 60 requests")
+    assert done.holds_at == done.levels[-2]["label"]
+    assert done.levels[0]["metrics"]["goodput"] == pytest.approx(8, rel=0.2)
 
 
 # ── load generators that misbehave ──────────────────────────────────────────────────────────

@@ -8,6 +8,7 @@ import pytest
 from experiments import textareas
 from experiments.forms import NEW_TASK, PLACES, TaskForm
 from experiments.models import TuningTask
+from experiments.sections import RateSearch
 from experiments.taskfile import from_dict
 
 pytestmark = pytest.mark.django_db
@@ -313,3 +314,22 @@ def test_the_hosts_memory_is_asked_for_beside_it() -> None:
 
 def test_no_field_is_called_dataset() -> None:
     assert "dataset" not in TaskForm().fields  # Unfold takes such a form for something else
+
+
+def test_pruning_and_the_search_for_a_rate_are_read_and_shown() -> None:
+    searched = deepcopy(FULL)
+    del searched["benchmark"]["request_rate"]
+    del searched["benchmark"]["traffic_scenarios"]
+    form = TaskForm(
+        posted(task(searched), pruning="False", rate_search="{low: 0.5, high: 8}"),
+        instance=task(searched),
+    )
+    assert form.is_valid(), form.errors
+    file = form.instance.file
+    assert file.optimization.pruning is False
+    assert file.benchmark.rate_search == RateSearch(low=0.5, high=8)
+    shown = TaskForm(instance=form.instance)
+    assert shown["pruning"].value() is False
+    assert shown["rate_search"].value() == "low: 0.5\nhigh: 8"
+    again = TaskForm(posted(form.instance), instance=form.instance)
+    assert again.is_valid() and again.changed_data == []

@@ -360,3 +360,50 @@ def test_the_documentation_lists_every_field():
         listed |= {first, *(section + other for other in others)}
     limit = {f"slo.*.{name}" for name in Limit.model_fields}
     assert {*fields(TaskFile), *limit} <= listed
+
+
+def test_pruning_is_the_rule_except_for_a_grid():
+    assert from_dict(JOB).optimization.pruning
+    assert not from_dict(changed(optimization__strategy="grid_search")).optimization.pruning
+    grid = changed(optimization__strategy="grid_search", optimization__pruning=True)
+    assert from_dict(grid).optimization.pruning
+
+
+SEARCH = {"benchmark": {"rate_search": {"low": 2}}, "slo": {"ttft": {"threshold": 1.0}}}
+
+
+def test_a_rate_is_searched_instead_of_fixed_levels():
+    file = from_dict(changed(**SEARCH))
+    assert file.benchmark.num_concurrency == []
+    assert [level.request_rate for level in file.levels()] == [2]
+    assert file.benchmark.labels() == ["D(100,100) · 2 to 64 requests/s, searched"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        (
+            {"slo": None},
+            "benchmark.rate_search: needs an slo with a limit on latency, ttft or tpot",
+        ),
+        ({"slo__throughput": {"threshold": 5}}, "cannot be with slo.throughput"),
+        ({"benchmark__num_concurrency": [1]}, "cannot be with num_concurrency; keep one"),
+        ({"benchmark__request_rate": [1]}, "cannot be with request_rate; keep one"),
+        ({"benchmark__traffic_scenarios": ["D(1,1)", "D(2,2)"]}, "one of the traffic_scenarios"),
+        ({"benchmark__rate_search": {"low": 64}}, "rate_search.high: 64 is not above low, 64"),
+        ({"benchmark__rate_search": {"tolerance": 0}}, "tolerance: 0 is too small; at least 0.01"),
+        ({"benchmark__rate_search": {"lo": 1}}, "rate_search.lo: unknown field"),
+        ({"benchmark__rate_search": [1, 2]}, "rate_search: expected a mapping, got a list"),
+    ],
+)
+def test_a_search_says_what_it_cannot_do(wrong, complaint):
+    (found,) = complaints(changed(**SEARCH), **wrong)
+    assert complaint in found
+
+
+def test_goodput_needs_limits():
+    goodput = changed(optimization__objective="maximize_goodput")
+    assert complaints(goodput, slo=None) == [
+        "slo: is missing; goodput needs a limit on latency, ttft or tpot"
+    ]
+    assert complaints(goodput, slo={"tpot": {"threshold": 0.05}}) == []
