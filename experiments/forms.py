@@ -1,6 +1,5 @@
 """The form of a tuning task. Its truth is the task file; the fields are a view of it."""
 
-from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -9,7 +8,6 @@ from pydantic import BaseModel
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectWidget,
-    UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
 
@@ -17,6 +15,7 @@ from experiments import planning, taskfile, textareas
 from experiments.benchmarks import BENCHMARKS
 from experiments.engines import ENGINES
 from experiments.errors import BadInput
+from experiments.form_fields import DataField, area, choice, line, numbers, whole
 from experiments.models import TuningTask
 from experiments.objectives import write_objectives
 from experiments.sections import HIGHEST_PRIORITY, Optimization, Resources, Workload
@@ -63,7 +62,6 @@ ENGINE_NAMES = {
     "custom": "custom: any server with a command line",
     "job": "job: any program that prints its metrics",
 }
-MOST = 2**31 - 1  # What a column of whole numbers holds
 
 
 EXAMPLE_SPACE = """max-num-seqs: 4, 8, 16
@@ -71,55 +69,6 @@ gpu-memory-utilization: 0.80..0.95 step 0.05
 max-num-batched-tokens: 256..8192 log
 enable-prefix-caching: true, false"""
 EXAMPLE_CONSTRAINT = "max-num-batched-tokens >= max-num-seqs"
-
-
-def area(rows: int, placeholder: str = "", *, code: bool = True) -> forms.Textarea:
-    """A text area; `code` is what is read line by line."""
-    attributes = {"rows": rows, "placeholder": placeholder, "class": "at-code" if code else ""}
-    widget: forms.Textarea = UnfoldAdminTextareaWidget(attrs=attributes)
-    return widget
-
-
-class DataField(forms.CharField):
-    """Text that is written for, and read as, a part of the task file."""
-
-    def __init__(
-        self, read: Callable[[str], Any] = str, write: Callable[[Any], str] = str, **options: Any
-    ) -> None:
-        options.setdefault("widget", area(4))
-        super().__init__(required=False, strip=False, **options)
-        self.read = read
-        self.write = write
-
-    def to_python(self, value: Any) -> str:
-        return (super().to_python(value) or "").replace("\r\n", "\n").rstrip()
-
-    def clean(self, value: Any) -> Any:
-        text = super().clean(value)
-        try:
-            return self.read(text) if text else ""
-        except BadInput as problem:
-            raise forms.ValidationError(str(problem)) from problem
-
-
-def line(**options: Any) -> forms.CharField:
-    return forms.CharField(widget=UnfoldAdminTextInputWidget(), **options)
-
-
-def numbers(placeholder: str = "", **options: Any) -> DataField:
-    widget = UnfoldAdminTextInputWidget(attrs={"placeholder": placeholder})
-    return DataField(textareas.read_numbers, textareas.write_numbers, widget=widget, **options)
-
-
-def whole(least: int, most: int = MOST, **options: Any) -> forms.IntegerField:
-    widget = UnfoldAdminIntegerFieldWidget(attrs={"min": least})
-    return forms.IntegerField(min_value=least, max_value=most, widget=widget, **options)
-
-
-def choice(names: dict[str, str], **options: Any) -> forms.ChoiceField:
-    return forms.ChoiceField(
-        choices=list(names.items()), widget=UnfoldAdminSelectWidget(), **options
-    )
 
 
 class TaskForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -50,7 +50,17 @@ LEAVES = {
 LEAF_FOLDERS = {"engines", "benchmarks", "strategies"}
 NOUNS = {"models", "experiment", "columns", "live", "pool", "audit", "database"}
 NOUNS |= {"neighbours", "samples", "veto"}
-DOORS_FOR_PEOPLE = {"admin", "views", "forms", "consumers", "guard", "jobs", "shell", "urls"}
+DOORS_FOR_PEOPLE = {
+    "admin",
+    "views",
+    "forms",
+    "form_fields",
+    "consumers",
+    "guard",
+    "jobs",
+    "shell",
+    "urls",
+}
 
 
 def name(path: Path) -> str:
