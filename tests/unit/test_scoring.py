@@ -1,6 +1,8 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from experiments.errors import ExperimentFailed
 from experiments.objectives import Objective, Objectives, parse_objectives
@@ -17,6 +19,7 @@ from experiments.slo import Slo
 from experiments.states import FailureKind
 
 THROUGHPUT = parse_objectives("maximize_throughput")
+SEVERAL = parse_objectives({"maximize_throughput": 1, "minimize_ttft_p90": 2})
 LATENCY = parse_objectives("minimize_latency")
 
 
@@ -224,3 +227,54 @@ def test_a_gain_is_relative_and_positive_when_better():
     for baseline in (None, 0.0, math.nan):
         assert gain(1.0, baseline, True) is None
     assert gain(None, 1.0, True) is None
+
+
+LIMITS = slo(
+    ttft={
+        "p90": {"threshold": 1.0, "hard_fail": True, "fail_ratio": 0.5},
+        "mean": {"threshold": 2},
+    },
+    throughput={"threshold": 50, "weight": 3, "hard_fail": True},
+    error_rate={"threshold": 0.1},
+    steepness=0.5,
+)
+levels_of_any_kind = st.lists(
+    st.builds(
+        lambda throughput, p90, mean, errors: level(
+            output_throughput=throughput, ttft_p90=p90, ttft_mean=mean, error_rate=errors
+        ),
+        *(st.floats(0.01, 1000), st.floats(0.01, 5), st.floats(0.01, 5), st.floats(0, 1)),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(levels_of_any_kind)
+def test_an_experiment_is_feasible_when_each_of_its_levels_is(levels):
+    alone = [score([one], THROUGHPUT, LIMITS).feasible for one in levels]
+    scored = score(levels, THROUGHPUT, LIMITS)
+    assert scored.feasible == all(alone)
+    assert [verdict.feasible for verdict in scored.levels] == alone
+
+
+@given(levels_of_any_kind, st.floats(1, 3))
+def test_whatever_gets_worse_never_scores_better(levels, factor):
+    def worse(one):
+        metrics = {
+            **one.metrics,
+            "output_throughput": one.metrics["output_throughput"] / factor,
+            "ttft_p90": one.metrics["ttft_p90"] * factor,
+            "ttft_mean": one.metrics["ttft_mean"] * factor,
+            "error_rate": min(1.0, one.metrics["error_rate"] * factor),
+        }
+        return LevelResult(one.label, metrics)
+
+    for objectives in (THROUGHPUT, parse_objectives("minimize_ttft_p90"), SEVERAL):
+        before = score(levels, objectives, LIMITS)
+        after = score([worse(levels[0]), *levels[1:]], objectives, LIMITS)
+        assert before.feasible or not after.feasible
+        assert after.penalty >= before.penalty
+        is_same = math.isclose(after.objective_score, before.objective_score, rel_tol=1e-9)
+        is_better = better(after.objective_score, before.objective_score, objectives.maximize)
+        assert is_same or not is_better
