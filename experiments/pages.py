@@ -211,6 +211,8 @@ def row(
     misses = succeeded and not experiment.feasible
     _, _, factor = objective(task)
     score, about = experiment.objective_score, "≈ " if experiment.pruned else ""
+    # Those of a part of the levels are not to be compared with others
+    whole = {} if experiment.pruned else experiment.metrics
     return {
         "experiment": experiment,
         "tone": "soft" if misses else TONES[Status(experiment.status)],
@@ -219,7 +221,7 @@ def row(
         "score": "" if score is None else about + number(score * factor),
         "goals": reached(task, experiment),
         "change": change(task, experiment, baseline) if succeeded else "",
-        "metrics": [(column.title, column.text(experiment.metrics)) for column in columns],
+        "metrics": [(column.title, column.text(whole)) for column in columns],
         "duration": elapsed(experiment.started_at, experiment.finished_at, now),
         "phases": phases(experiment, now),
         "gpus": [(uuid, uuid[-8:]) for uuid in experiment.gpu_uuids],

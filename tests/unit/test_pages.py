@@ -151,3 +151,23 @@ def test_one_objective_has_no_chart(
     for _ in range(2):
         measured(make_experiment, task, 150.0)
     assert "<svg" not in pages.draw(task.pk, may_change=False).fragments["winner"]
+
+
+def test_a_pruned_experiment_says_why_and_its_score_is_about(
+    make_experiment: Callable[..., Experiment],
+) -> None:
+    why = "at D(1,1) · concurrency 4: 60 tok/s, 40% below #1 (margin 12%)"
+    one = make_experiment(
+        status=Status.SUCCESS,
+        feasible=True,
+        pruned=True,
+        pruned_why=why,
+        objective_score=61.0,
+        metrics={"output_throughput": 60.0},
+    )
+    context = pages.live(one.task)
+    (row,) = context["rows"]
+    assert (row["remark"], row["score"], row["is_best"]) == ("pruned", "≈ 61", False)
+    assert not any(text for _, text in row["metrics"])
+    assert why in pages.draw(one.task_id, may_change=False).fragments["rows"]
+    assert context["winner"] is None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from experiments import reports
+from experiments import reports, watching
 from experiments.models import Experiment, TuningTask
 from experiments.states import FailureKind, Status
 
@@ -111,3 +111,18 @@ def test_the_yaml_export_holds_what_the_json_one_does(finished: TuningTask) -> N
     from experiments.documents import read_document
 
     assert read_document(reports.as_yaml(finished)) == read_document(reports.as_json(finished))
+
+
+def test_a_pruned_experiment_is_said_to_be_so_in_every_export(
+    make_task: MakeTask, make_experiment: Make
+) -> None:
+    task = make_task()
+    why = "at c4: 60 tok/s, 40% below #1"
+    pruned = {"status": Status.SUCCESS, "feasible": True, "pruned": True, "pruned_why": why}
+    make_experiment(task, objective_score=500.0, **pruned)
+    document = reports.document(task)
+    assert document["best"] is None
+    assert document["experiments"][0]["pruned_why"] == why
+    assert f"| ≈ 500 | True | max-num-seqs=1 | pruned {why} |" in reports.as_markdown(task)
+    assert next(csv.DictReader(io.StringIO(reports.as_csv(task))))["pruned"] == "True"
+    assert why in watching.one_line(task.experiments.get())
