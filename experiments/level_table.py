@@ -8,6 +8,8 @@ from django.template.loader import render_to_string
 from experiments.figures import ENERGY_COLUMNS, ENGINE_COLUMNS, Column, percent, span
 from experiments.models import Experiment
 
+GOODPUT = Column("goodput", "Goodput req/s")
+
 
 def level_table(experiment: Experiment) -> str:
     """The table as HTML; empty for an experiment without levels, as a job."""
@@ -20,9 +22,9 @@ def level_table(experiment: Experiment) -> str:
 
 
 def columns_of(levels: Sequence[Mapping[str, Any]]) -> list[Column]:
-    """The figures of an engine, and those of energy and cost that any level has."""
+    """The figures of an engine, and those of goodput, energy and cost that any level has."""
     known = {metric for level in levels for metric in level["metrics"]}
-    return [*ENGINE_COLUMNS, *(one for one in ENERGY_COLUMNS if one.metric in known)]
+    return [*ENGINE_COLUMNS, *(one for one in (GOODPUT, *ENERGY_COLUMNS) if one.metric in known)]
 
 
 def rows_of(level: Mapping[str, Any], columns: Sequence[Column]) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """When requests are due, and what a loop does with those it has to give up."""
 
 import asyncio
+from collections.abc import Callable
 from random import Random
 from time import perf_counter
 
@@ -71,3 +72,21 @@ def test_an_event_loop_that_is_held_up_is_late() -> None:
 
     traffic = asyncio.run(closed_loop(blocking, 2, 1, 60))
     assert max(traffic.lateness) > 0.1
+
+
+def test_both_loops_end_when_the_rest_is_hopeless_and_say_why() -> None:
+    def third(heard: list[Answer]) -> Callable[[Answer], str]:
+        def hear(answer: Answer) -> str:
+            heard.append(answer)
+            return "enough" if len(heard) == 3 else ""
+
+        return hear
+
+    async def soon_or_never(index: int) -> Answer:
+        return await (never(index) if index > 2 else at_once(index))
+
+    closed = asyncio.run(closed_loop(soon_or_never, 20, 5, 60, third([])))
+    opened = asyncio.run(open_loop(soon_or_never, [0.0] * 5 + [99.0], 60, third([])))
+    for traffic, unfinished in ((closed, 4), (opened, 2)):
+        assert traffic.stopped_early == "enough"
+        assert (len(traffic.answers), len(traffic.unfinished)) == (3, unfinished)
