@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
+from experiments import provenance
 from experiments.database import OUTAGES
 from experiments.engines.failures import last_lines
 from experiments.errors import (
@@ -115,7 +116,9 @@ class Attempt:
 
     def claim(self) -> None:
         """Make the experiment this worker's. Raises MovedElsewhere when it is another's."""
-        self.experiment.start(self.measuring.command(), worker=str(ProcessId.own()))
+        command = self.measuring.command()
+        on = provenance.columns(self.experiment, self.lease)
+        self.experiment.start(command, worker=str(ProcessId.own()), **on)
 
     def to_the_end(self, keep_alive: KeepAlive) -> None:
         """Run it, and write how it ended, unless somebody else has moved it meanwhile."""

@@ -76,6 +76,12 @@ class Experiment(models.Model):
     worker = models.CharField(max_length=64, blank=True, default="", db_default="")
     gpu_uuids = JsonText(default=list)
     command = JsonText(default=list)
+    # What it is measured on and with (see `provenance`); its fingerprint is the same for those
+    # that can be compared
+    environment = JsonText(default=dict, db_default={})
+    fingerprint = models.CharField(
+        max_length=16, blank=True, default="", db_default="", db_index=True
+    )
 
     metrics = JsonText(default=dict)  # The measured metrics over all levels
     levels = JsonText(default=list)  # Each load level: label, metrics, feasible, violations
@@ -150,9 +156,10 @@ class Experiment(models.Model):
             placed_at=timezone.now(),
         )
 
-    def start(self, command: list[str], worker: str = "") -> None:
+    def start(self, command: list[str], worker: str = "", **on: Any) -> None:
         """PLACED to DEPLOYING: this worker process has it. Of two workers, one raises."""
-        self._move(Status.DEPLOYING, command=command, worker=worker, started_at=timezone.now())
+        now = timezone.now()
+        self._move(Status.DEPLOYING, command=command, worker=worker, started_at=now, **on)
 
     def begin_benchmark(self) -> None:
         self._move(Status.BENCHMARKING, benchmarking_at=timezone.now())

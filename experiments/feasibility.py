@@ -43,7 +43,7 @@ class Evidence:
         same = self._same.get(self.space.key(configuration))
         if same is None or same.kind is None:
             return None
-        return Verdict(same.kind, 1.0, f"{same.name} failed: {same.message}", (same.name,))
+        return Verdict(same.kind, 1.0, f"failed in {same.name}: {same.message}", (same.name,))
 
     def _refusals(self) -> Iterator[tuple[Setting, Outcome]]:
         """Values that the engine refused by name, and that never worked."""

@@ -5,18 +5,19 @@ Vetoes are judged again at every step: what has worked since then lifts them.
 """
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import transaction
 
-from experiments import live
-from experiments.feasibility import Evidence, Outcome, Verdict
+from experiments import elsewhere, live
+from experiments.ended import outcomes
+from experiments.feasibility import Evidence, Verdict
 from experiments.models import TuningTask, Veto
 from experiments.outcomes import SURE
 from experiments.space import Configuration, Space
-from experiments.states import FailureKind, Status, VetoState
+from experiments.states import VetoState
 from experiments.strategies.base import Trial
 from experiments.veto import short_key
 
@@ -27,19 +28,6 @@ LOOKED_AT = 20_000  # configurations among which one is looked for then
 TEST_EVERY = 10  # of so many vetoes for uncertain reasons one is tried, to learn whether it is true
 STANDING = VetoState.STANDING
 WANTED = frozenset({VetoState.OVERRULED, VetoState.TESTED})
-
-
-class Ended(NamedTuple):
-    """What is known of an experiment that has ended."""
-
-    number: int
-    parameters: Configuration
-    status: str
-    error_kind: str
-    error_where: str
-    error_message: str
-    error_may_pass: bool
-    reached: float | None
 
 
 def allowed(task: TuningTask, trials: Sequence[Trial], ask: Ask) -> Configuration | None:
@@ -62,7 +50,8 @@ class Search:
         self.space: Space = task.file.space()
         self.trials = list(trials)
         self.tried = {short_key(self.space.key(trial.configuration)) for trial in trials}
-        self.evidence = Evidence(self.space, outcomes(task))
+        # Of the same configuration the task's own is the last, and counts
+        self.evidence = Evidence(self.space, [*elsewhere.outcomes(task), *outcomes(task)])
         self.vetoes = list(task.vetoes.all())
         self.reconsider()
         self.weak = sum(veto.chance < SURE for veto in self.vetoes)
@@ -175,35 +164,3 @@ def push(task: TuningTask) -> None:
 def untried(task: TuningTask) -> int:
     """How many configurations the task has not tried because they are known to fail."""
     return task.vetoes.filter(state=STANDING).count()
-
-
-# ── what is known ───────────────────────────────────────────────────────────────────────────
-
-
-def outcomes(task: TuningTask) -> Iterator[Outcome]:
-    """What the experiments of the task say of their configurations."""
-    ended = task.experiments.filter(status__in=(Status.SUCCESS, Status.FAILED))
-    for row in ended.order_by("number").values_list(*Ended._fields):
-        yield from outcome(Ended._make(row))
-
-
-def outcome(ended: Ended) -> Iterable[Outcome]:
-    """What one experiment says, if anything: what may pass, and what was lost, says nothing."""
-    kind = blamed(ended)
-    started = ended.status == Status.SUCCESS or bool(ended.reached)
-    if kind or started:
-        name = f"#{ended.number}"
-        yield Outcome(ended.parameters, name, kind, started, ended.error_message)
-
-
-def blamed(ended: Ended) -> FailureKind | None:
-    """The kind of a failure that would come again with the same configuration.
-
-    A crash counts at the start only: later on it may be the load's. One that never was at its
-    start (`reached` is None) was not of its engine's making.
-    """
-    if ended.status != Status.FAILED or ended.error_may_pass or ended.reached is None:
-        return None
-    always = (FailureKind.BAD_FLAG, FailureKind.OUT_OF_MEMORY)
-    at_start = (*always, FailureKind.ENGINE_CRASHED) if not ended.reached else always
-    return next((kind for kind in at_start if kind == ended.error_kind), None)

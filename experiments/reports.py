@@ -113,6 +113,7 @@ def one_experiment(experiment: Experiment) -> dict[str, Any]:
         "gpus": experiment.gpu_uuids,
         "node": experiment.node,
         "command": experiment.command,
+        "environment": experiment.environment,
         "started_at": moment(experiment.started_at),
         "finished_at": moment(experiment.finished_at),
         "phases": progress.phases(experiment, timezone.now()),

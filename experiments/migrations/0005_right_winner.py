@@ -61,6 +61,14 @@ class Migration(migrations.Migration):
             ],
             options={"ordering": ["id"]},
         ),
+        migrations.AddField("experiment", "environment", JsonText(db_default={}, default=dict)),
+        migrations.AddField(
+            "experiment",
+            "fingerprint",
+            models.CharField(
+                blank=True, db_default="", db_index=True, default="", max_length=16
+            ),
+        ),
         migrations.AlterField(
             "auditentry", "action", models.CharField(choices=words(ACTIONS), max_length=20)
         ),

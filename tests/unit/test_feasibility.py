@@ -178,7 +178,7 @@ def test_the_same_failure_of_another_task_is_enough() -> None:
     values: Configuration = {"a": 1, "b": 1, "c": "x"}
     there = Outcome(values, "#3 of nightly", CRASH, False, "boom", is_elsewhere=True)
     verdict = Evidence(TWO, [there]).judge(values)
-    assert verdict is not None and verdict.reason == "#3 of nightly failed: boom"
+    assert verdict is not None and verdict.reason == "failed in #3 of nightly: boom"
     assert Evidence(TWO, [there]).judge({**values, "a": 2}) is None
 
 

@@ -43,6 +43,7 @@ LEAVES = {
         "outcomes",
         "regions",
         "memory_need",
+        "versions",
     ),
     *("launching", "estimate", "marks", "ladder", "race", "rates"),
     *("lines", "parts", "constraints", "satisfiable", "expressions", "lexer"),

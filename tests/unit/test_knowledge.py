@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from experiments import knowledge, tuning
+from experiments import ended, knowledge, tuning
 from experiments.models import Experiment, TuningTask, Veto
 from experiments.space import Configuration
 from experiments.states import FailureKind, Status, TaskStatus, VetoState
@@ -119,7 +119,7 @@ def test_what_is_not_the_configurations_fault_is_held_against_nothing(
     kind, message = REFUSED
     row = {"status": Status.FAILED, "error_kind": kind, "reached": 0.0, **fields}
     one = make_experiment(make_search(), parameters={}, error_message=message, **row)
-    assert not any(outcome.kind for outcome in knowledge.outcomes(one.task))
+    assert not any(outcome.kind for outcome in ended.outcomes(one.task))
 
 
 def test_an_uncertain_veto_is_lifted_by_what_works(make_search: MakeTask) -> None:
