@@ -11,7 +11,7 @@ from experiments.notation import nearest
 
 
 def _as_written(number: float) -> float:
-    return int(number) if number.is_integer() else number
+    return int(number) if float(number).is_integer() else number  # A default may be an int
 
 
 # A finite number, which is written without `.0` when it is whole.

@@ -69,13 +69,15 @@ def run(
     gpu_pool.cache_clear()
     gpu_pool().redis.flushall()
     gpu_pool().initialise()
-    gpu_pool().publish("testnode", open_inventory("simulated:1", "testnode").gpus(), 64_000)
+    gpus = open_inventory("simulated:1", "testnode").gpus()
 
     def to_its_end(name: str, parameters: dict[str, Any], **options: Any) -> TuningTask:
         task = TuningTask(status=TaskStatus.RUNNING)
         task.describe(from_dict(task_file(name, engine, parameters, options)))
         task.save()
         while task.status == TaskStatus.RUNNING:
+            # As its worker does: a node that is not heard from is given nothing
+            gpu_pool().publish("testnode", gpus, 64_000)
             tuning.advance(task.pk)
             for experiment in dispatch.fill():
                 execution.run(experiment.pk, experiment.lease_id)
