@@ -9,6 +9,7 @@ from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
 )
 
 from experiments import planning, taskfile, textareas
@@ -41,6 +42,7 @@ PLACES = {
     "priority": "optimization.priority",
     "seed": "optimization.seed",
     "pruning": "optimization.pruning",
+    "skip_known_failures": "optimization.skip_known_failures",
     "gpus": "resources.gpus",
     "min_memory_mb": "resources.min_memory_mb",
     "min_host_memory_mb": "resources.min_host_memory_mb",
@@ -154,6 +156,11 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
         widget=UnfoldAdminSelectWidget(),
         label="Prune",
         help_text="End an experiment as soon as it has clearly lost to the best so far",
+    )
+    skip_known_failures = forms.BooleanField(
+        required=False,
+        widget=UnfoldBooleanWidget(),
+        help_text="Do not try what has failed before, here or in an earlier task, or is like it",
     )
     gpus = whole(
         1,

@@ -91,7 +91,17 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
                 )
             },
         ),
-        ("Search", {"fields": ("search_space", "constraints", ("strategy", "seed", "pruning"))}),
+        (
+            "Search",
+            {
+                "fields": (
+                    "search_space",
+                    "constraints",
+                    ("strategy", "seed", "pruning"),
+                    "skip_known_failures",
+                )
+            },
+        ),
         (
             "Budget",
             {
