@@ -90,7 +90,7 @@ class Climb:
         self.gpus = experiment.gpus
         self.rules = rules_of(self.file)
         self.best: Standing | None = None
-        self.is_repeat = getattr(experiment, "repeat_of", None) is not None
+        self.is_repeat = experiment.repeat_of is not None
         # What others are compared with is measured to the end
         self.may_stop = self.file.optimization.pruning and not (
             experiment.is_baseline or self.is_repeat

@@ -61,6 +61,8 @@ class Experiment(models.Model):
     last_attempt = models.PositiveIntegerField(default=ATTEMPTS, db_default=ATTEMPTS)
     parameters = JsonText()
     is_baseline = models.BooleanField(default=False)
+    # The number of the experiment whose configuration this one measures again
+    repeat_of = models.PositiveIntegerField(null=True, blank=True)
     gpus = models.PositiveIntegerField(default=1)  # How many it needs
     min_memory_mb = models.PositiveIntegerField(default=0)
     min_host_memory_mb = models.PositiveIntegerField(default=0)

@@ -1,5 +1,6 @@
 """What the live page of a task shows, as plain values that its templates lay out."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +9,7 @@ from typing import Any
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from experiments import progress, reports, tuning, vetoes
+from experiments import progress, repeats, reports, tuning, vetoes
 from experiments.errors import BadInput
 from experiments.figures import (
     ENGINE_COLUMNS,
@@ -95,6 +96,7 @@ def live(task: TuningTask) -> dict[str, Any]:
         "left_out": max(0, len(experiments) - SHOWN),
         "blocks": rows,
         "winner": None if best is None else winner(task, best, baseline, columns),
+        "sure": repeats.certainty(task, experiments),
         "front": front,
         "knee": reports.KNEE,
         "scatter": scatter(task, experiments, front, best),
@@ -118,7 +120,7 @@ def numbers(
     running = sum(experiment.status in ON_A_WORKER for experiment in experiments)
     waiting = len(experiments) - ended - running
     words, unit, factor = objective(task)
-    score = None if best is None else best.objective_score
+    score = None if best is None else reports.best_score(task, best, experiments)
     at_once = f"of at most {task.max_parallel_experiments} at once"
     figures: list[dict[str, Any]] = [
         {
@@ -167,16 +169,24 @@ def gain_number(
     baseline: Experiment | None,
 ) -> dict[str, Any]:
     """The gain over the defaults, or why there is none."""
-    share = reports.gain(task, best, baseline)
+    share = reports.best_gain(task, experiments)
     value, note = "–", "once the defaults are measured"
     if share is not None:
-        value, note = percent(share), "over the engine's defaults"
+        value, note = percent(share), certain(task, experiments)
     elif baseline is not None and not baseline.feasible:
         note = "the defaults miss the objectives"
     elif experiments and experiments[0].status == Status.FAILED:
         note = "the defaults failed"
-    tone = "" if share is None or abs(share) < 0.0005 else "good" if share > 0 else "bad"
+    tone = "good" if share is not None and share >= 0.0005 else ""
     return {"label": "Gain", "value": value, "note": note, "tone": tone}
+
+
+def certain(task: TuningTask, experiments: Sequence[Experiment]) -> str:
+    """What is known of a gain besides its size, in a few words."""
+    sure = repeats.certainty(task, experiments)
+    if sure is None or sure.gain is None or not math.isfinite(sure.gain.plus_minus):
+        return "over the engine's defaults"
+    return f"± {sure.gain.plus_minus:.1%}, {'real' if sure.gain.is_real else 'within the noise'}"
 
 
 def strategy(task: TuningTask) -> str:
@@ -246,6 +256,8 @@ def remark(experiment: Experiment, misses: bool) -> str:
         return f"misses the objectives{holds}"
     if experiment.cancel_requested and not experiment.has_ended:
         return "is being stopped"
+    if experiment.repeat_of is not None:
+        return f"#{experiment.repeat_of} again"
     if experiment.attempt > 1:
         return f"attempt {experiment.attempt}"
     if experiment.status == Status.PENDING:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import mean
 
+from experiments.budget import most_experiments
 from experiments.experiment import Experiment
 from experiments.models import TuningTask
 from experiments.states import ON_A_WORKER, Status, TaskStatus
@@ -74,10 +75,3 @@ def left(experiment: Experiment, took: float, now: datetime) -> float:
     """How many seconds it needs yet; one that takes longer than usual ends at any moment."""
     since = experiment.placed_at or now
     return max(0.0, took - (now - since).total_seconds())
-
-
-def most_experiments(task: TuningTask) -> int:
-    """The budget, or all that there is to try when that is less."""
-    size = task.file.space().size()
-    all_of_it = size if size is None or task.engine == "job" else size + 1  # The baseline
-    return task.max_experiments if all_of_it is None else min(task.max_experiments, all_of_it)

@@ -3,13 +3,14 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
 
-from experiments import launching, progress, samples, scoring, tuning, vetoes
+from experiments import launching, progress, repeats, samples, scoring, tuning, vetoes
 from experiments.documents import write_yaml
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import unit_of
@@ -28,6 +29,7 @@ def document(task: TuningTask) -> dict[str, Any]:
         "description": task.description,
         "objectives": objectives(task),
         "best": None if best is None else result(task, best),
+        "certainty": certainty(task, experiments),
         "pareto_front": [one.number for one in tuning.front_of(task, experiments)],
         "baseline": None if baseline is None else result(task, baseline),
         "specification": task.specification,
@@ -55,9 +57,47 @@ def summary(task: TuningTask, experiments: Sequence[Experiment]) -> dict[str, An
         "max_iterations": task.max_experiments,
         "priority": task.priority,
         "ended_experiments": sum(experiment.has_ended for experiment in experiments),
-        "best_score": None if best is None else best.objective_score,
-        "gain": gain(task, best, tuning.baseline_of(experiments)),
+        "best_score": None if best is None else best_score(task, best, experiments),
+        "gain": best_gain(task, experiments),
     }
+
+
+def certainty(task: TuningTask, experiments: Sequence[Experiment]) -> dict[str, Any] | None:
+    """How sure the winner is; infinite while the noise is not known is null here."""
+    sure = repeats.certainty(task, experiments)
+    if sure is None:
+        return None
+    gain = sure.gain
+    return {
+        "score": sure.score,
+        "measurements": sure.winner.times,
+        "gain": None if gain is None else gain.share,
+        "plus_minus": gain.plus_minus if gain and math.isfinite(gain.plus_minus) else None,
+        "is_real": gain is not None and gain.is_real,
+        "within_noise_of": [one.number for one in sure.alike],
+        "noise": sure.noise.deviation if sure.noise.freedom else None,
+        "noise_is_share": sure.noise.is_share,
+        "degrees_of_freedom": sure.noise.freedom,
+        "sentence": sure.sentence(),
+    }
+
+
+def best_score(
+    task: TuningTask, best: Experiment, experiments: Sequence[Experiment]
+) -> float | None:
+    """The winner's score: of all its measurements, where it was measured more than once."""
+    sure = repeats.certainty(task, experiments)
+    return best.objective_score if sure is None else sure.score
+
+
+def best_gain(task: TuningTask, experiments: Sequence[Experiment]) -> float | None:
+    """By how much the winner is better than the engine's defaults, of all measurements of both."""
+    sure = repeats.certainty(task, experiments)
+    if sure is not None:
+        if sure.winner.is_baseline:
+            return 0.0
+        return None if sure.gain is None else sure.gain.share
+    return gain(task, tuning.best_of(task, experiments), tuning.baseline_of(experiments))
 
 
 def result(task: TuningTask, experiment: Experiment) -> dict[str, Any]:
@@ -99,6 +139,7 @@ def one_experiment(experiment: Experiment) -> dict[str, Any]:
         "attempt": experiment.attempt,
         "status": experiment.status,
         "is_baseline": experiment.is_baseline,
+        "repeat_of": experiment.repeat_of,
         "parameters": experiment.parameters,
         "metrics": experiment.metrics,
         "levels": experiment.levels,
@@ -234,10 +275,12 @@ def _winner(task: TuningTask, experiments: Sequence[Experiment]) -> list[str]:
     best = tuning.best_of(task, experiments)
     if best is None:
         return ["No configuration met the objectives.", ""]
-    line = f"**Winner: #{best.number}**, score {best.objective_score:.4g}"
-    percent = gain(task, best, tuning.baseline_of(experiments))
-    if percent is not None:
-        line += f", {percent:+.1%} against the engine's defaults"
+    line = f"**Winner: #{best.number}**, score {best_score(task, best, experiments):.4g}"
+    sure, share = repeats.certainty(task, experiments), best_gain(task, experiments)
+    if sure is not None:
+        line += f"; against the engine's defaults: {sure.sentence()}"
+    elif share is not None:
+        line += f", {share:+.1%} against the engine's defaults"
     return [line, "", "```", launch_line(task, best), "```", ""]
 
 

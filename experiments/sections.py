@@ -88,12 +88,13 @@ def _usual_pruning(data: dict[str, Any]) -> bool:
 class Optimization(Section):
     """How to search, for what, and how much."""
 
-    strategy: str = "bayesian"
+    strategy: str = "gp"
     objective: str | list[str] | dict[str, int | float]  # several: a list, or each with its weight
     max_iterations: AtLeastOne = 10  # experiments
     timeout_per_iteration: Duration = 600  # seconds for one experiment, engine start included
     timeout_start: Duration | None = None  # seconds for the engine's start alone
     max_parallel_experiments: AtLeastOne = 1
+    repeats: AtLeastZero | None = None  # of the experiments: they measure again what was found
     pruning: bool = Field(default_factory=_usual_pruning)  # End what has clearly lost
     priority: int = Field(default=0, ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)
     seed: int = Field(default=0, ge=-LARGEST, le=LARGEST)

@@ -161,17 +161,17 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
 
     @column("Best score")
     def best(self, task: TuningTask) -> str:
-        best = tuning.best_of(task, list(task.experiments.all()))
-        if best is None or best.objective_score is None:
+        experiments = list(task.experiments.all())
+        best = tuning.best_of(task, experiments)
+        score = None if best is None else reports.best_score(task, best, experiments)
+        if score is None:
             return "–"
         _, unit, factor = objective(task)
-        return f"{number(best.objective_score * factor)} {unit}".strip()
+        return f"{number(score * factor)} {unit}".strip()
 
     @column("Gain")
     def gain(self, task: TuningTask) -> str:
-        experiments = list(task.experiments.all())
-        best, baseline = tuning.best_of(task, experiments), tuning.baseline_of(experiments)
-        share = reports.gain(task, best, baseline)
+        share = reports.best_gain(task, list(task.experiments.all()))
         return "–" if share is None else percent(share)
 
     @column("Task file")

@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 from django.db import IntegrityError, transaction
 
-from experiments import knowledge, pareto, planning, scoring
+from experiments import knowledge, pareto, planning, repeats, scoring
+from experiments.budget import search_budget, to_search
 from experiments.errors import MovedElsewhere
 from experiments.estimate import estimate
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import Objectives
 from experiments.space import Configuration
-from experiments.states import ENDED, FailureKind, Status, TaskStatus
+from experiments.states import ENDED, Status, TaskStatus
 from experiments.strategies import STRATEGIES
 from experiments.strategies.base import Trial
 
@@ -20,6 +21,10 @@ from experiments.strategies.base import Trial
 class Past(NamedTuple):
     """What a strategy wants to know of an experiment; the measurements stay in the database."""
 
+    number: int
+    repeat_of: int | None
+    is_baseline: bool
+    pruned: bool
     status: str
     parameters: Configuration
     objective_score: float | None
@@ -31,7 +36,15 @@ class Past(NamedTuple):
     reached: float | None
 
 
-INNOCENT = (FailureKind.LOST, FailureKind.CANCELLED)
+class Step(NamedTuple):
+    """The next experiment: a configuration, and whose it is when it is measured again.
+
+    `alone`: only when nothing else of the task runs, as neighbours disturb each other.
+    """
+
+    configuration: Configuration
+    repeat_of: int | None = None
+    alone: bool = False
 
 
 def advance(task_id: int) -> None:
@@ -48,15 +61,14 @@ def advance(task_id: int) -> None:
         unfinished = sum(experiment.status not in ENDED for experiment in experiments)
         if unfinished >= task.max_parallel_experiments:
             return
-        configuration = next_configuration(task, experiments)
-        if configuration is not None:
-            added = add_experiment(task, len(experiments) + 1, configuration)
-            if added and unfinished + 1 >= task.max_parallel_experiments:
-                return
-        elif unfinished:
+        step = next_step(task, experiments)
+        if step is None and not unfinished:
+            return finish(task, experiments)
+        if step is None or (step.alone and unfinished):
             return
-        else:
-            return finish(task, len(experiments))
+        added = add_experiment(task, len(experiments) + 1, step)
+        if added and (step.alone or unfinished + 1 >= task.max_parallel_experiments):
+            return
 
 
 def history(task: TuningTask) -> list[Past]:
@@ -66,12 +78,35 @@ def history(task: TuningTask) -> list[Past]:
     ]
 
 
+def next_step(task: TuningTask, experiments: Sequence[Past]) -> Step | None:
+    """What to measure after `experiments`; None when there is nothing, or not yet.
+
+    First the search, between which the baseline is measured again; then, one by one, what may be
+    the winner, until it is certain.
+    """
+    baseline = repeats.next_repeat(task, experiments)
+    if baseline is not None:
+        return _again(experiments, baseline)
+    searched = [one for one in experiments if one.repeat_of is None]
+    if len(searched) < to_search(task) and len(experiments) < task.max_experiments:
+        configuration = next_configuration(task, experiments)
+        if configuration is not None:
+            return Step(configuration)
+    if any(one.status not in ENDED for one in experiments):
+        return None
+    finalist = repeats.next_finalist(task, experiments)
+    return None if finalist is None else _again(experiments, finalist, alone=True)
+
+
+def _again(experiments: Sequence[Past], number: int, alone: bool = False) -> Step:
+    again = next(one for one in experiments if one.number == number)
+    return Step(again.parameters, number, alone)
+
+
 def next_configuration(task: TuningTask, experiments: Sequence[Past]) -> Configuration | None:
-    """The configuration to try after `experiments`; None when budget or space are used up."""
+    """A configuration that was not tried; None when there is none left."""
     file = task.file
     optimization = file.optimization
-    if len(experiments) >= task.max_experiments:
-        return None
     if not experiments and file.base_runtime != "job":
         return {}  # The baseline: the engine's defaults
     ask = partial(
@@ -80,7 +115,8 @@ def next_configuration(task: TuningTask, experiments: Sequence[Past]) -> Configu
         maximize=task.objectives.maximize,
         seed=optimization.seed,
     )
-    trials = [trial(experiment, task.objectives) for experiment in experiments]
+    searched = [one for one in experiments if one.repeat_of is None]
+    trials = [trial(experiment, task.objectives) for experiment in searched]
     return knowledge.allowed(task, trials, ask)
 
 
@@ -88,8 +124,7 @@ def trial(experiment: Past, objectives: Objectives) -> Trial:
     """An experiment as a strategy sees it. What was lost, cancelled, or failed for a reason that
     may pass says nothing of its configuration."""
     succeeded = experiment.status == Status.SUCCESS
-    innocent = experiment.error_kind in INNOCENT or experiment.error_may_pass
-    known = experiment.status in ENDED and not innocent
+    known = experiment.status in ENDED and not repeats.is_innocent(experiment)
     return Trial(
         configuration=experiment.parameters,
         score=experiment.objective_score if succeeded else None,
@@ -106,9 +141,9 @@ def scores_of(experiment: Past | Experiment, objectives: Objectives) -> tuple[fl
     )
 
 
-def add_experiment(task: TuningTask, number: int, configuration: Configuration) -> bool:
+def add_experiment(task: TuningTask, number: int, step: Step) -> bool:
     """A new PENDING row, unless the task stopped or another process took the number."""
-    need = estimate(task.file, configuration)
+    need = estimate(task.file, step.configuration)
     memory = planning.memory_minimum(task.file, need, planning.gpus_now())
     try:
         with transaction.atomic():
@@ -121,7 +156,8 @@ def add_experiment(task: TuningTask, number: int, configuration: Configuration) 
             Experiment.objects.create(
                 task=task,
                 number=number,
-                parameters=configuration,
+                parameters=step.configuration,
+                repeat_of=step.repeat_of,
                 is_baseline=number == 1 and task.engine != "job",
                 gpus=need.gpus,
                 min_memory_mb=memory,
@@ -134,10 +170,10 @@ def add_experiment(task: TuningTask, number: int, configuration: Configuration) 
         return False
 
 
-def finish(task: TuningTask, tried: int) -> None:
+def finish(task: TuningTask, experiments: Sequence[Past]) -> None:
     """End the task; another process may have done so."""
     message = ""
-    if tried < task.max_experiments:
+    if sum(one.repeat_of is None for one in experiments) < search_budget(task):
         known = knowledge.untried(task)
         others = f", but {known} that would have failed: see its vetoes" if known else ""
         message = f"every configuration was tried{others}"
@@ -148,18 +184,17 @@ def finish(task: TuningTask, tried: int) -> None:
 
 
 def best_of(task: TuningTask, experiments: Sequence[Experiment]) -> Experiment | None:
-    """The winner so far: feasible, and the best score; the older one of equals; never a pruned one.
+    """The winner so far: feasible, and the best of all its measurements; the older one of equals;
+    never a pruned one.
 
     Of a Pareto front that is the one with the largest product of ratios to any other experiment.
     """
-    in_order = sorted(experiments, key=lambda experiment: experiment.number)
-    if task.objectives.has_front:
-        in_order = front_of(task, in_order)
-    index = scoring.best(
-        [(one.objective_score, one.feasible and not one.pruned) for one in in_order],
-        task.objectives.maximize,
-    )
-    return None if index is None else in_order[index]
+    front = front_of(task, experiments)
+    if front:
+        index = scoring.best([(e.objective_score, True) for e in front], task.objectives.maximize)
+        return None if index is None else front[index]
+    sure = repeats.certainty(task, experiments)
+    return next((e for e in experiments if sure and e.number == sure.winner.number), None)
 
 
 def front_of(task: TuningTask, experiments: Sequence[Experiment]) -> list[Experiment]:
@@ -169,7 +204,8 @@ def front_of(task: TuningTask, experiments: Sequence[Experiment]) -> list[Experi
     """
     if not task.objectives.has_front:
         return []
-    done = [e for e in experiments if e.status == Status.SUCCESS]
+    in_order = sorted(experiments, key=lambda experiment: experiment.number)
+    done = [e for e in in_order if e.status == Status.SUCCESS and e.repeat_of is None]
     candidates = [e for e in done if e.feasible and not e.pruned]
     scores = [scores_of(experiment, task.objectives) for experiment in candidates]
     return [candidates[index] for index in pareto.pareto_front(scores)]

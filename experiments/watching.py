@@ -9,7 +9,7 @@ from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from experiments import progress, reports, tuning
+from experiments import budget, progress, repeats, reports, tuning
 from experiments.figures import remaining, span
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status, TaskStatus
@@ -53,7 +53,7 @@ def watch(
             running = sum(not e.has_ended and e.status != Status.PENDING for e in experiments)
             bars.update(
                 bar,
-                total=progress.most_experiments(task),  # It may be extended meanwhile
+                total=budget.most_experiments(task),  # It may be extended meanwhile
                 completed=len(ended),
                 description=f"{task.name}: {running} now{how_long(task, experiments)}",
             )
@@ -108,24 +108,39 @@ def outcome(task: TuningTask) -> list[str]:
     chosen = " ".join(f"{key}={value}" for key, value in best.parameters.items())
     lines = [
         f"winner          #{best.number} {chosen or 'the engine’s defaults'}",
-        *scored(task, best, tuning.front_of(task, experiments)),
+        *scored(task, best, experiments),
         f"launch command  {reports.launch_line(task, best)}",
     ]
-    percent = reports.gain(task, best, tuning.baseline_of(experiments))
-    if percent is not None:
-        baseline = tuning.baseline_of(experiments)
-        assert baseline is not None
-        defaults = f"{baseline.objective_score:.4g}"
-        if task.objectives.several:
-            defaults = ", ".join(reports.values_in_words(task, baseline))
-        lines.insert(-1, f"gain            {percent:+.1%} over the engine's defaults ({defaults})")
+    lines[-1:-1] = how_sure(task, experiments)
     return lines
 
 
-def scored(task: TuningTask, best: Experiment, front: Sequence[Experiment]) -> list[str]:
+def how_sure(task: TuningTask, experiments: Sequence[Experiment]) -> list[str]:
+    """The winner's gain over the defaults, and whether it is real."""
+    baseline = tuning.baseline_of(experiments)
+    defaults = ""
+    if baseline is not None and baseline.feasible:
+        defaults = f"{baseline.objective_score:.4g}"
+        if task.objectives.several:
+            defaults = ", ".join(reports.values_in_words(task, baseline))
+    sure = repeats.certainty(task, experiments)
+    if sure is not None and sure.winner.is_baseline:
+        defaults = ""
+    if sure is None:
+        share = reports.best_gain(task, experiments)
+        text = "" if share is None else f"{share:+.1%} over the engine's defaults"
+    else:
+        text = sure.sentence() if defaults or sure.noise.freedom else ""
+    if not text:
+        return []
+    return [f"gain            {text}" + (f" ({defaults})" if defaults else "")]
+
+
+def scored(task: TuningTask, best: Experiment, experiments: Sequence[Experiment]) -> list[str]:
     """The winner's score; of several objectives each one, and the front that it is on."""
     if not task.objectives.several:
-        return [f"{task.objective:<15} {best.objective_score:.4g}"]
+        return [f"{task.objective:<15} {reports.best_score(task, best, experiments):.4g}"]
+    front = tuning.front_of(task, experiments)
     lines = [f"objectives      {', '.join(reports.values_in_words(task, best))}"]
     if front:
         others = ", ".join(f"#{one.number}" for one in front)

@@ -30,6 +30,9 @@ class Migration(migrations.Migration):
             index=models.Index(fields=["node", "finished_at"], name="who_is_on_a_node"),
         ),
         migrations.AddField(
+            "experiment", "repeat_of", models.PositiveIntegerField(blank=True, null=True)
+        ),
+        migrations.AddField(
             "experiment", "pruned", models.BooleanField(db_default=False, default=False)
         ),
         migrations.AddField(

@@ -24,6 +24,7 @@ SPECIFICATION: dict[str, Any] = {
         "strategy": "grid_search",
         "objective": "maximize_throughput",
         "max_iterations": 5,
+        "repeats": 0,
         "max_parallel_experiments": 2,
     },
 }

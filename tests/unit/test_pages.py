@@ -94,9 +94,10 @@ def test_a_page_of_a_long_task_takes_three_queries(
         pages.draw(task.pk, may_change=True)
 
 
-@pytest.mark.parametrize("share", [0.5, -0.5])
-def test_the_gain_is_green_or_red(
+@pytest.mark.parametrize(("share", "gain"), [(0.5, "+50.0%"), (-0.5, "+0.0%")])
+def test_a_gain_is_green_and_the_defaults_are_the_best_where_there_is_none(
     share: float,
+    gain: str,
     make_task: Callable[..., TuningTask],
     make_experiment: Callable[..., Experiment],
 ) -> None:
@@ -105,7 +106,7 @@ def test_the_gain_is_green_or_red(
     base = make_experiment(task, is_baseline=True, objective_score=100.0, **done)
     best = make_experiment(task, objective_score=100.0 * (1 + share), **done)
     figure = pages.gain_number(task, [base, best], best, base)
-    assert (figure["value"], figure["tone"]) == (percent(share), "good" if share > 0 else "bad")
+    assert (figure["value"], figure["tone"]) == (gain, "good" if share > 0 else "")
 
 
 def test_defaults_that_failed_are_said(

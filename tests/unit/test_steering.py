@@ -363,7 +363,7 @@ def test_what_is_tried_again_counts_as_running_for_the_search(
     make_experiment(task, status=Status.FAILED, error_kind="timeout", feasible=False)
     do("retry", task)
     failed.refresh_from_db()
-    assert tuning.trial(failed) == Trial(failed.parameters, None, None)
+    assert tuning.trial(failed, task.objectives) == Trial(failed.parameters, None, None)
     tuning.advance(task.pk)
     assert task.experiments.count() == 2  # As many are in flight as may be
 

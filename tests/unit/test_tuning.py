@@ -156,6 +156,6 @@ def test_an_experiment_asks_for_its_gpus_and_their_memory(
     task = TuningTask(status=TaskStatus.RUNNING)
     task.describe(from_dict(data))
     task.save()
-    assert tuning.add_experiment(task, 1, {"tp": 2})
+    assert tuning.add_experiment(task, 1, tuning.Step({"tp": 2}))
     experiment = task.experiments.get()
     assert (experiment.gpus, experiment.min_memory_mb) == expected

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from experiments import progress, reports, vetoes, watching
+from experiments import budget, reports, vetoes, watching
 from experiments.shell import ShellCommand, find_task
 
 
@@ -20,7 +20,7 @@ class Command(ShellCommand):
         if options["json"]:
             return self.print_json(reports.document(task))
         experiments = list(task.experiments.all())
-        of = f"{sum(one.has_ended for one in experiments)} of {progress.most_experiments(task)}"
+        of = f"{sum(one.has_ended for one in experiments)} of {budget.most_experiments(task)}"
         how_long = watching.how_long(task, experiments)
         self.stdout.write(f"{task.name} (task {task.pk}): {task.status}, {of} ended{how_long}")
         for experiment in experiments:

@@ -1,0 +1,176 @@
+"""How sure a winner is: several measurements of one configuration, and what to measure again.
+
+Measurements of one configuration differ from one start of an engine to the next. How much they do
+is the same for all of them, as a share of their value; so all that were repeated tell it together.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+# Student's t for two-sided 95 % (NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2)
+T_95 = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+NORMAL_95 = 1.960
+MOST_EACH = 5  # measurements of one configuration: two that are the same never come apart
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Every score of one configuration in one task; `number` is its first experiment's.
+
+    `feasible`: it met the objectives, and ran to the end, each time.
+    """
+
+    number: int
+    scores: tuple[float, ...]
+    feasible: bool
+    is_baseline: bool = False
+
+    @property
+    def times(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The standard deviation of one measurement, and from how many degrees of freedom it is known.
+
+    Of the scores' logarithms when `is_share`, so of ratios; else in the scores' own unit.
+    """
+
+    deviation: float
+    freedom: int
+    is_share: bool
+
+    def value(self, scores: Sequence[float]) -> float:
+        """What these measurements say together: their mean, of ratios the geometric one."""
+        return math.exp(fmean(map(math.log, scores))) if self.is_share else fmean(scores)
+
+    def scale(self, scores: Sequence[float]) -> float:
+        """The same on the scale on which noise adds up."""
+        return fmean(map(math.log, scores)) if self.is_share else fmean(scores)
+
+    @property
+    def t(self) -> float:
+        return T_95[self.freedom - 1] if self.freedom <= len(T_95) else NORMAL_95
+
+    def half_width(self, one: Measured, other: Measured) -> float:
+        """Half of the 95 % confidence interval of their difference, on that scale.
+
+        Infinite while nothing was repeated. Welch's interval with one pooled deviation (Montgomery,
+        "Design and Analysis of Experiments", section 2.4).
+        """
+        if not self.freedom:
+            return math.inf
+        return self.t * self.deviation * math.sqrt(1 / one.times + 1 / other.times)
+
+    def differ(self, one: Measured, other: Measured) -> bool:
+        """Whether they are different beyond the noise."""
+        apart = abs(self.scale(one.scores) - self.scale(other.scores))
+        return apart > self.half_width(one, other)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """By how much one is better than another, as a share of it, with its 95 % interval.
+
+    `plus_minus` is infinite while the noise is not known; `is_real`: beyond the noise.
+    """
+
+    share: float
+    plus_minus: float
+    is_real: bool
+
+
+def noise_of(measured: Iterable[Measured]) -> Noise:
+    """The noise that all repeated configurations show together (the pooled variance)."""
+    every = [one.scores for one in measured if one.scores]
+    is_share = all(score > 0 for scores in every for score in scores)
+    squares, freedom = 0.0, 0
+    for scores in every:
+        values = [math.log(score) for score in scores] if is_share else list(scores)
+        middle = fmean(values)
+        squares += math.fsum((value - middle) ** 2 for value in values)
+        freedom += len(values) - 1
+    return Noise(math.sqrt(squares / freedom) if freedom else 0.0, freedom, is_share)
+
+
+def gain(one: Measured, other: Measured, noise: Noise, maximize: bool) -> Gain | None:
+    """How much better `one` is than `other`; None when that has no meaning."""
+    value, base = noise.value(one.scores), noise.value(other.scores)
+    if base == 0 or one.number == other.number:
+        return None
+    share = (value - base if maximize else base - value) / abs(base)
+    # Of a ratio r with a half width h of its logarithm the half width is about r h
+    unit = value / base if noise.is_share else 1 / abs(base)
+    half = noise.half_width(one, other)
+    return Gain(share, half * unit, abs(share) > 0 and noise.differ(one, other))
+
+
+def leader(measured: Iterable[Measured], maximize: bool) -> Measured | None:
+    """The winner: the best mean of those that met the objectives each time; the older of equals.
+
+    One that was measured once does not win against one that was measured again, unless it is
+    better beyond the noise: the best of many single measurements is a lucky one.
+    """
+    everyone = [one for one in measured if one.scores]
+    able = [one for one in everyone if one.feasible]
+    if not able:
+        return None
+    noise = noise_of(everyone)
+    ranked = sorted(able, key=lambda one: (-_goodness(one, noise, maximize), one.number))
+    confirmed = next((one for one in ranked if one.times > 1 and not one.is_baseline), None)
+    for one in ranked:
+        if one.times > 1 or confirmed is None or noise.differ(one, confirmed):
+            return one
+    return ranked[0]
+
+
+def rivals(winner: Measured, measured: Iterable[Measured], maximize: bool) -> list[Measured]:
+    """Those that the noise does not let us tell from the winner, the best first."""
+    everyone = [one for one in measured if one.scores]
+    noise = noise_of(everyone)
+    alike = [
+        one
+        for one in everyone
+        if one.feasible and one.number != winner.number and not noise.differ(one, winner)
+    ]
+    return sorted(alike, key=lambda one: -_goodness(one, noise, maximize))
+
+
+def next_to_repeat(measured: Sequence[Measured], maximize: bool) -> Measured | None:
+    """What another measurement would tell most of; None when the winner is certain.
+
+    First the best of all until it was measured twice; then, in turn, the winner and the best of
+    those that cannot be told from it, its defaults among them.
+    """
+    able = [one for one in measured if one.feasible and one.scores]
+    if not able:
+        return None
+    noise = noise_of(measured)
+    best = max(able, key=lambda one: (_goodness(one, noise, maximize), -one.number))
+    if best.times < 2:
+        return best
+    for rival in rivals(best, able, maximize):
+        fewer = min((rival, best), key=lambda one: one.times)
+        if fewer.times < MOST_EACH:
+            return fewer
+    return None
+
+
+def baseline_is_due(searched: int, to_search: int, repeats: int, times: int) -> bool:
+    """Whether the baseline is to be measured again now, so that its repeats, a third of all, are
+    spread over the search: the noise is that of the whole time.
+    """
+    wanted = max(1, repeats // 3) if repeats >= 2 else 0
+    return times <= wanted and searched * (wanted + 1) >= times * to_search
+
+
+def _goodness(one: Measured, noise: Noise, maximize: bool) -> float:
+    value = noise.scale(one.scores)
+    return value if maximize else -value
