@@ -85,8 +85,7 @@ GPUPOOL_INVENTORY = os.environ.get("GPUPOOL_INVENTORY", "auto")
 GPUPOOL_LEASE_TTL = envint("GPUPOOL_LEASE_TTL", 60, least=3)
 MAX_PARALLEL_EXPERIMENTS = envint("MAX_PARALLEL_EXPERIMENTS", 8)
 ENVIRONMENT = dict(os.environ)  # For our services whole, for engines without our secrets
-# Set after the copy, for ourselves only: numpy's threads spin, on cores that engines are measured
-# on
+# For ourselves only: numpy's threads would spin on the cores that engines are measured on
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 LOG_DIR = DATA_DIR / "logs"
 # The program of each engine, for task files that name none. Empty: looked up on the PATH.

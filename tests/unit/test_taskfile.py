@@ -191,7 +191,7 @@ def test_levels_are_every_scenario_at_every_load_from_the_lightest():
 
 def test_defaults_measure_a_short_benchmark_one_experiment_at_a_time():
     file = from_dict(JOB)
-    assert file.optimization.strategy == "bayesian"
+    assert file.optimization.strategy == "gp"
     assert file.optimization.max_iterations == 10
     assert file.optimization.timeout_per_iteration == 600
     assert file.optimization.max_parallel_experiments == 1
