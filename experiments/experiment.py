@@ -28,7 +28,7 @@ ON_ITS_LEASE = (
 )
 OUTCOME = (
     *("cancel_requested", "metrics", "levels", "objective_value", "objective_score", "feasible"),
-    *("objective_values", "penalty"),
+    *("objective_values", "penalty", "effective"),
     *(
         "holds_at",
         "pruned",
@@ -84,6 +84,14 @@ class Experiment(models.Model):
     fingerprint = models.CharField(
         max_length=16, blank=True, default="", db_default="", db_index=True
     )
+
+    # What the engine says it runs with (see `engines.effective`)
+    effective = JsonText(default=dict, db_default={})
+    # Whose measurement it has, if an earlier task's; and in words, which outlive that one
+    reused_from = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    measured_as = models.CharField(max_length=300, blank=True, default="", db_default="")
 
     metrics = JsonText(default=dict)  # The measured metrics over all levels
     levels = JsonText(default=list)  # Each load level: label, metrics, feasible, violations
@@ -163,8 +171,9 @@ class Experiment(models.Model):
         now = timezone.now()
         self._move(Status.DEPLOYING, command=command, worker=worker, started_at=now, **on)
 
-    def begin_benchmark(self) -> None:
-        self._move(Status.BENCHMARKING, benchmarking_at=timezone.now())
+    def begin_benchmark(self, **said: Any) -> None:
+        """DEPLOYING to BENCHMARKING, with what the engine has said of itself."""
+        self._move(Status.BENCHMARKING, benchmarking_at=timezone.now(), **said)
 
     def succeed(
         self, samples: Iterable[tuple[str, bool, dict[str, Any]]] = (), **results: Any
@@ -172,6 +181,29 @@ class Experiment(models.Model):
         """BENCHMARKING to SUCCESS, with metrics, levels and score; with the raw samples."""
         with transaction.atomic():
             self._move(Status.SUCCESS, finished_at=timezone.now(), **results)
+            keep(self, samples)
+
+    def take_over(
+        self,
+        other: "Experiment",
+        samples: Iterable[tuple[str, bool, dict[str, Any]]],
+        **results: Any,
+    ) -> None:
+        """PENDING to SUCCESS, without having run: an earlier task's experiment measured it."""
+        on = f"{other.finished_at:%Y-%m-%d}" if other.finished_at else "an unknown day"
+        words = f"measured as task {other.task.name} #{other.number} on {on}"
+        with transaction.atomic():
+            self._move(
+                Status.SUCCESS,
+                reason=words,
+                reused_from=other,
+                measured_as=words,
+                command=other.command,
+                environment=other.environment,
+                effective=other.effective,
+                finished_at=timezone.now(),
+                **results,
+            )
             keep(self, samples)
 
     def fail(self, kind: FailureKind, message: str, **details: Any) -> None:

@@ -43,6 +43,7 @@ PLACES = {
     "seed": "optimization.seed",
     "pruning": "optimization.pruning",
     "skip_known_failures": "optimization.skip_known_failures",
+    "reuse": "optimization.reuse",
     "gpus": "resources.gpus",
     "min_memory_mb": "resources.min_memory_mb",
     "min_host_memory_mb": "resources.min_host_memory_mb",
@@ -161,6 +162,12 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
         required=False,
         widget=UnfoldBooleanWidget(),
         help_text="Do not try what has failed before, here or in an earlier task, or is like it",
+    )
+    reuse = forms.BooleanField(
+        label="Reuse measurements",
+        required=False,
+        widget=UnfoldBooleanWidget(),
+        help_text="Of earlier tasks: same engine version, model, hardware, flags and requests",
     )
     gpus = whole(
         1,

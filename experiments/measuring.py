@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 
-from experiments import launching, scoring
+from experiments import effects, launching, scoring
 from experiments.benchmarks import BENCHMARKS
 from experiments.benchmarks.base import Level, Load, Measurement, StopWhen
 from experiments.climbing import Climb
@@ -25,7 +25,7 @@ from experiments.marks import Mark, ProcessId, clean_environment
 from experiments.models import Experiment
 from experiments.objectives import parse_objectives
 from experiments.pool import inventory, site
-from experiments.processes import Process, reserve_port, rotate, tail
+from experiments.processes import Process, head, reserve_port, rotate, tail
 from experiments.rate_climbing import RateClimb
 from experiments.states import FailureKind
 from gpupool import Lease
@@ -97,7 +97,8 @@ class Measuring:
         """Start the engine, and measure it at its load levels."""
         with self._running_engine() as engine:
             self._wait_until_healthy(engine)
-            self._move(self.experiment.begin_benchmark)
+            said = effects.said(self.file, head(self.engine_log, CAUSE_WITHIN))
+            self._move(self.experiment.begin_benchmark, effective=said)
             climb = (RateClimb if self.file.benchmark.rate_search else Climb)(
                 self.experiment,
                 partial(self._measure, engine),

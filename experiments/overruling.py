@@ -1,6 +1,6 @@
 """A person lets a task try what it would not: its vetoes are overruled."""
 
-from experiments import audit, knowledge
+from experiments import audit, budget, knowledge
 from experiments.actions import Done, Said, held, reopen
 from experiments.errors import BadInput
 from experiments.models import TuningTask, Veto
@@ -23,10 +23,10 @@ def overrule(actor: str, task: TuningTask, said: Said) -> Done:
         new = [veto for veto in chosen if veto.state in STILL_IN_FORCE]
         if not new:
             return Done(f"{spoken_for(chosen)} of {task} is overruled already", task)
-        left = task.max_experiments - task.experiments.count()
+        left = budget.to_search(task) - task.experiments.filter(repeat_of=None).count()
         if left < 1:
             raise BadInput(
-                "ID", f"{task} has used up its {task.max_experiments} experiments; extend it first"
+                "ID", f"{task} has nothing left of its budget for a search; extend it first"
             )
         audit.record(actor, Action.OVERRULE, task, spoken_for(new))
         Veto.objects.filter(pk__in=[veto.pk for veto in new]).update(state=VetoState.OVERRULED)

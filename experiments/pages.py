@@ -9,7 +9,7 @@ from typing import Any
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from experiments import progress, repeats, reports, tuning, vetoes
+from experiments import effects, progress, repeats, reports, tuning, vetoes
 from experiments.errors import BadInput
 from experiments.figures import (
     ENGINE_COLUMNS,
@@ -77,8 +77,10 @@ def live(task: TuningTask) -> dict[str, Any]:
     failed = sum(one.status == Status.FAILED for one in experiments)
     now = timezone.now()
     rows = [row(task, e, best, baseline, columns, now) for e in experiments[-BLOCKS:]]
+    said = effects.remarks(experiments)
     for one in rows:
         one["is_on_front"] = one["experiment"] in front
+        one["said"] = said.get(one["experiment"].number, [])
     return {
         "task": task,
         "tone": TONES.get(TaskStatus(task.status), "bad"),

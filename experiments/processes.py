@@ -244,6 +244,15 @@ def part_before(log: Path) -> Path:
     return log.with_name(f"{log.name}.1")
 
 
+def head(log: Path, max_bytes: int) -> str:
+    """The beginning of a log that was not rotated yet; empty when there is none."""
+    try:
+        with open(log, "rb") as file:
+            return file.read(max_bytes).decode(errors="replace")
+    except OSError:
+        return ""
+
+
 def tail(log: Path, max_bytes: int = 64 * 1024) -> str:
     """The end of a log, also of one that was rotated just now; empty when there is none."""
     text = _tail(log, max_bytes)

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from experiments import launching, progress, repeats, samples, scoring, tuning, vetoes
+from experiments import effects, launching, progress, repeats, samples, scoring, tuning, vetoes
 from experiments.documents import write_yaml
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import unit_of
@@ -21,7 +21,9 @@ KNEE = "The winner is the one whose ratios to the others, multiplied, are the la
 
 def document(task: TuningTask) -> dict[str, Any]:
     """Everything about a task, as `show --json` prints it (design part 6)."""
-    experiments = list(task.experiments.prefetch_related("moves"))
+    rows = task.experiments.prefetch_related("moves").select_related("reused_from__task")
+    experiments = list(rows)
+    same = effects.twins(experiments)
     best = tuning.best_of(task, experiments)
     baseline = tuning.baseline_of(experiments)
     return {
@@ -33,7 +35,10 @@ def document(task: TuningTask) -> dict[str, Any]:
         "pareto_front": [one.number for one in tuning.front_of(task, experiments)],
         "baseline": None if baseline is None else result(task, baseline),
         "specification": task.specification,
-        "experiments": [one_experiment(experiment) for experiment in experiments],
+        "experiments": [
+            {**one_experiment(one), "same_settings_as": same.get(one.number, [])}
+            for one in experiments
+        ],
         "vetoes": vetoes.document(task),
     }
 
@@ -126,6 +131,18 @@ def objectives(task: TuningTask) -> list[dict[str, Any]]:
     ]
 
 
+def source(experiment: Experiment) -> dict[str, Any] | None:
+    """Whose measurement it has, if it was not measured itself; `task` is null once that is gone."""
+    if not experiment.measured_as:
+        return None
+    other = experiment.reused_from
+    return {
+        "task": None if other is None else other.task_id,
+        "number": None if other is None else other.number,
+        "says": experiment.measured_as,
+    }
+
+
 def one_experiment(experiment: Experiment) -> dict[str, Any]:
     error = {
         "kind": experiment.error_kind,
@@ -155,6 +172,9 @@ def one_experiment(experiment: Experiment) -> dict[str, Any]:
         "node": experiment.node,
         "command": experiment.command,
         "environment": experiment.environment,
+        "effective": experiment.effective,
+        "without_effect": effects.without_effect(experiment),
+        "reused_from": source(experiment),
         "started_at": moment(experiment.started_at),
         "finished_at": moment(experiment.finished_at),
         "phases": progress.phases(experiment, timezone.now()),

@@ -99,6 +99,7 @@ class Optimization(Section):
     priority: int = Field(default=0, ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)
     seed: int = Field(default=0, ge=-LARGEST, le=LARGEST)
     skip_known_failures: bool = True
+    reuse: bool = False
 
     @field_validator("strategy")
     @classmethod

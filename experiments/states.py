@@ -74,9 +74,10 @@ ON_A_WORKER = frozenset({Status.DEPLOYING, Status.BENCHMARKING})
 TASK_ENDED = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
 
 # PENDING again is the next attempt: of an experiment whose worker or lease was lost, of one that
-# failed for a passing reason, and of one that a person wants tried again.
+# failed for a passing reason, and of one that a person wants tried again. From PENDING to SUCCESS
+# goes what an earlier task has measured.
 MOVES: dict[Status, frozenset[Status]] = {
-    Status.PENDING: frozenset({Status.PLACED, Status.CANCELLED, Status.FAILED}),
+    Status.PENDING: frozenset({Status.PLACED, Status.CANCELLED, Status.FAILED, Status.SUCCESS}),
     Status.PLACED: frozenset({Status.DEPLOYING, Status.PENDING, Status.CANCELLED, Status.FAILED}),
     Status.DEPLOYING: frozenset(
         {Status.BENCHMARKING, Status.FAILED, Status.CANCELLED, Status.PENDING}

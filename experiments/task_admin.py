@@ -98,7 +98,7 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
                     "search_space",
                     "constraints",
                     ("strategy", "seed", "pruning"),
-                    "skip_known_failures",
+                    ("skip_known_failures", "reuse"),
                 )
             },
         ),

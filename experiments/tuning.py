@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from django.db import IntegrityError, transaction
 
-from experiments import knowledge, pareto, planning, repeats, scoring
+from experiments import knowledge, pareto, planning, repeats, reuse, scoring
 from experiments.budget import search_budget, to_search
 from experiments.errors import MovedElsewhere
 from experiments.estimate import estimate
@@ -67,7 +67,9 @@ def advance(task_id: int) -> None:
         if step is None or (step.alone and unfinished):
             return
         added = add_experiment(task, len(experiments) + 1, step)
-        if added and (step.alone or unfinished + 1 >= task.max_parallel_experiments):
+        # What was taken over has ended already, and makes room for another one
+        is_full = unfinished + 1 >= task.max_parallel_experiments
+        if added and (step.alone or (is_full and not task.file.optimization.reuse)):
             return
 
 
@@ -153,7 +155,7 @@ def add_experiment(task: TuningTask, number: int, step: Step) -> bool:
             )
             if running.first() is None:
                 return False
-            Experiment.objects.create(
+            experiment = Experiment.objects.create(
                 task=task,
                 number=number,
                 parameters=step.configuration,
@@ -163,6 +165,7 @@ def add_experiment(task: TuningTask, number: int, step: Step) -> bool:
                 min_memory_mb=memory,
                 min_host_memory_mb=task.file.resources.min_host_memory_mb,
             )
+            reuse.take_over(experiment)
             return True
     except IntegrityError:
         if not task.experiments.filter(number=number).exists():

@@ -9,7 +9,7 @@ from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from experiments import budget, progress, repeats, reports, tuning
+from experiments import budget, effects, progress, repeats, reports, tuning
 from experiments.figures import remaining, span
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status, TaskStatus
@@ -82,6 +82,8 @@ def one_line(experiment: Experiment) -> str:
     mark = "" if experiment.feasible else "  misses the objectives"
     if experiment.pruned:
         mark += f"  pruned {experiment.pruned_why}"
+    said = [experiment.measured_as, *effects.without_effect(experiment)]
+    mark += "".join(f"  {words}" for words in said if words)
     score = f"score {experiment.objective_score:<10.4g}"
     if experiment.task.objectives.several:
         score = ", ".join(reports.values_in_words(experiment.task, experiment)) + " "

@@ -54,3 +54,7 @@ class Engine(Protocol):
     def explain(self, exit_code: int | None, log: str) -> Explanation:
         """Why the engine failed, from its exit code (None: it still runs) and its log."""
         ...
+
+    def effective(self, log: str) -> dict[str, Value] | None:
+        """What it says it runs with, from the log of its start; None when it does not say."""
+        ...

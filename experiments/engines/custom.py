@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from experiments.engines.base import Explanation, Launch
+from experiments.engines.base import Explanation, Launch, Value
 from experiments.engines.failures import explain
 from experiments.engines.flags import ENVIRONMENT_PREFIX, format_value
 from experiments.errors import BadInput
@@ -23,6 +23,9 @@ class Custom:
 
     def explain(self, exit_code: int | None, log: str) -> Explanation:
         return explain(exit_code, log)
+
+    def effective(self, log: str) -> dict[str, Value] | None:
+        return None
 
 
 def check_command(command: Sequence[str], parameter_names: Iterable[str]) -> None:

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from experiments.engines.base import Explanation, Launch, Parameters
+from experiments.engines.base import Explanation, Launch, Parameters, Value
 from experiments.engines.custom import fill
 from experiments.engines.failures import explain_job
 from experiments.engines.flags import format_value
@@ -21,6 +21,9 @@ class Job:
 
     def explain(self, exit_code: int | None, log: str) -> Explanation:
         return explain_job(exit_code, log)
+
+    def effective(self, log: str) -> dict[str, Value] | None:
+        return None
 
 
 def job_environment(parameters: Parameters) -> dict[str, str]:

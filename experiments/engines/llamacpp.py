@@ -1,11 +1,17 @@
 """llama.cpp: the server of llama-cpp-python, or its own `llama-server`."""
 
+import re
 import sys
 from pathlib import PurePath
 
-from experiments.engines.base import Explanation, Launch, Parameters
+from experiments.engines.base import Explanation, Launch, Parameters, Value
+from experiments.engines.effective import pairs
 from experiments.engines.failures import explain
 from experiments.engines.flags import flag, with_dashes, with_underscores
+
+SIZES = re.compile(
+    r"^llama_context: (n_ctx|n_batch|n_ubatch|n_seq_max|flash_attn) += (\w+)$", re.MULTILINE
+)
 
 
 class LlamaCpp:
@@ -27,6 +33,10 @@ class LlamaCpp:
 
     def explain(self, exit_code: int | None, log: str) -> Explanation:
         return explain(exit_code, log)
+
+    def effective(self, log: str) -> dict[str, Value] | None:
+        """Its context's sizes."""
+        return pairs(", ".join(f"{name}={value}" for name, value in SIZES.findall(log))) or None
 
 
 def _own_flags(flags: Parameters) -> list[str]:

@@ -1,10 +1,18 @@
 """SGLang: `python3 -m sglang.launch_server`."""
 
+import re
 from pathlib import PurePath
 
-from experiments.engines.base import Explanation, Launch
+from experiments.engines.base import Explanation, Launch, Value
+from experiments.engines.effective import pairs
 from experiments.engines.failures import explain
 from experiments.engines.flags import flag, with_dashes
+
+ARGUMENTS = re.compile(r"server_args=ServerArgs\((?P<pairs>.+)")
+SCHEDULER = re.compile(
+    r"max_total_num_tokens=\d+, (?P<pairs>chunked_prefill_size=-?\d+, max_prefill_tokens=\d+, "
+    r"max_running_requests=\d+)"
+)
 
 
 class Sglang:
@@ -30,6 +38,14 @@ class Sglang:
 
     def explain(self, exit_code: int | None, log: str) -> Explanation:
         return explain(exit_code, log)
+
+    def effective(self, log: str) -> dict[str, Value] | None:
+        """Its arguments with their defaults, and over them what its scheduler made of them."""
+        arguments, scheduler = ARGUMENTS.search(log), SCHEDULER.search(log)
+        if arguments is None:
+            return None
+        made = pairs(scheduler["pairs"]) if scheduler else {}
+        return {**pairs(arguments["pairs"]), **made}
 
 
 def _launcher(executable: str) -> list[str]:

@@ -1,8 +1,14 @@
 """vLLM: `vllm serve`."""
 
-from experiments.engines.base import Explanation, Launch
+import re
+
+from experiments.engines.base import Explanation, Launch, Value
+from experiments.engines.effective import literal, pairs
 from experiments.engines.failures import explain
 from experiments.engines.flags import flag, with_dashes
+
+ARGUMENTS = re.compile(r"non-default args: (?P<arguments>\{.*\})")
+CONFIG = re.compile(r"Initializing a V\d LLM engine \(v\S+\) with config: (?P<pairs>.+)")
 
 
 class Vllm:
@@ -23,3 +29,11 @@ class Vllm:
 
     def explain(self, exit_code: int | None, log: str) -> Explanation:
         return explain(exit_code, log)
+
+    def effective(self, log: str) -> dict[str, Value] | None:
+        """The arguments that it has read, and over them what its core was configured with."""
+        arguments, config = ARGUMENTS.search(log), CONFIG.search(log)
+        if config is None:
+            return None
+        read = literal(arguments["arguments"]) if arguments else {}
+        return {**read, **pairs(config["pairs"])}

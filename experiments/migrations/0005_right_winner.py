@@ -64,6 +64,23 @@ class Migration(migrations.Migration):
             ],
             options={"ordering": ["id"]},
         ),
+        migrations.AddField("experiment", "effective", JsonText(db_default={}, default=dict)),
+        migrations.AddField(
+            "experiment",
+            "reused_from",
+            models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="experiments.experiment",
+            ),
+        ),
+        migrations.AddField(
+            "experiment",
+            "measured_as",
+            models.CharField(blank=True, db_default="", default="", max_length=300),
+        ),
         migrations.AddField("experiment", "environment", JsonText(db_default={}, default=dict)),
         migrations.AddField(
             "experiment",

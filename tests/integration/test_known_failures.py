@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 
-from experiments import dispatch, execution, tuning
+from experiments import dispatch, execution, pages, reports, tuning
 from experiments.models import Experiment, TuningTask
 from experiments.pool import gpu_pool
 from experiments.states import Status, TaskStatus
@@ -155,3 +155,61 @@ def test_other_fixed_flags_are_another_matter(run: Run) -> None:
     run("plain", BROKEN)
     other = run("fixed", BROKEN, engine={"arguments": {"ttft": 0.01}})
     assert other.experiments.filter(status=Status.FAILED).count() == 1
+
+
+# ── measured once ───────────────────────────────────────────────────────────────────────────
+
+SLOTS = {"slots": [2, 4]}
+REUSE = {"reuse": True}
+
+
+def test_the_same_measurement_is_taken_over_and_scored_anew(run: Run, engine: Engine) -> None:
+    first = run("first", SLOTS)
+    assert engine.started() == 3
+    second = run("second", {"slots": [2, 8]}, optimization={**REUSE, "objective": "minimize_ttft"})
+    assert engine.started() == 2  # The baseline, and what was not measured yet
+    before, taken = first.experiments.get(number=2), second.experiments.get(number=2)
+    assert taken.reused_from == before and taken.status == Status.SUCCESS
+    assert taken.measured_as == f"measured as task first #2 on {before.finished_at:%Y-%m-%d}"
+    assert taken.metrics["ttft_mean"] == before.metrics["ttft_mean"]
+    assert taken.objective_value == pytest.approx(before.metrics["ttft_mean"])
+    assert [level["label"] for level in taken.levels] == ["D(10,5) · concurrency 1"]
+    assert taken.samples.count() == 1
+    (move,) = taken.moves.all()
+    assert (move.old, move.new, move.reason) == ("PENDING", "SUCCESS", taken.measured_as)
+    shown = reports.document(second)["experiments"][1]
+    assert shown["reused_from"]["task"] == first.pk and shown["node"] == ""
+    assert taken.measured_as in pages.draw(second.pk, may_change=False).fragments["rows"]
+    first.delete()
+    assert second.experiments.get(number=2).measured_as == taken.measured_as
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},  # Nobody has allowed it
+        {"optimization": {**REUSE, "seed": 5}},
+        {"optimization": REUSE, "benchmark": {"max_requests_per_iteration": 6}},
+        {"optimization": REUSE, "engine": {"arguments": {"ttft": 0.01}}},
+        {"optimization": REUSE, "engine": {"env": {"OMP": "2"}}},
+    ],
+)
+def test_another_measurement_is_not_taken_over(
+    run: Run, engine: Engine, options: dict[str, Any]
+) -> None:
+    run("first", {"slots": [2]})
+    second = run("second", {"slots": [2]}, **options)
+    assert engine.started() == 4 and not second.experiments.exclude(measured_as="").exists()
+
+
+# ── flags without effect ────────────────────────────────────────────────────────────────────
+
+
+def test_a_flag_that_the_engine_changes_is_shown_and_so_are_twins(run: Run) -> None:
+    task = run("sizes", {"n-ctx": [300, 512, 600]})
+    said = {one["number"]: one for one in reports.document(task)["experiments"]}
+    assert said[2]["without_effect"] == ["asked n-ctx=300, runs with 512"]
+    assert said[3]["without_effect"] == [] and said[3]["same_settings_as"] == [2]
+    assert said[4]["effective"] == {"n-ctx": 768} and said[4]["same_settings_as"] == []
+    rows = pages.draw(task.pk, may_change=False).fragments["rows"]
+    assert "asked n-ctx=300, runs with 512" in rows and "the same settings as #2" in rows

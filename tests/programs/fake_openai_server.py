@@ -32,6 +32,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--tokens-per-word", type=float, default=1.0, help="of a prompt, besides one to begin")
     add("--no-usage", action="store_true", help="streams never say their usage")
     add("--refuse", action="append", default=[], help="a field that is answered with 400")
+    add("--n-ctx", type=int, help="said as llama.cpp does, in steps of 256")
     add("--startup-delay", type=float, default=0.0, help="seconds before it listens")
     add("--exit-after", type=float, help="seconds of listening before it dies")
     add("--exit-code", type=int, default=1, help="with which it dies")
@@ -138,6 +139,8 @@ async def serve(arguments: argparse.Namespace) -> None:
             web.post("/v1/completions", server.completions),
         ]
     )
+    if arguments.n_ctx:
+        print(f"llama_context: n_ctx = {-(-arguments.n_ctx // 256) * 256}", flush=True)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, arguments.host, arguments.port).start()
