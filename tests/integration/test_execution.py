@@ -117,6 +117,22 @@ def test_each_load_level_keeps_what_its_requests_took(placed: Make) -> None:
     assert [level["ttft"] for level in exported["samples"]] == [one.data["ttft"], two.data["ttft"]]
 
 
+def test_a_level_during_which_a_neighbour_starts_is_disturbed_and_measured_again(
+    placed: Make,
+) -> None:
+    mine = placed(SERVER)
+    there = {"status": Status.DEPLOYING, "node": "testnode", "lease_id": "another"}
+    Experiment.objects.create(
+        task=mine.task, number=2, parameters={}, started_at=mine.created_at, **there
+    )
+    done = run(mine)
+    for level in done.levels:
+        assert level["neighbours"] == level["superseded"]["neighbours"]
+        assert level["neighbours"] == {"steady": 0, "starting": 1} and level["disturbed"]
+    assert [one.superseded for one in done.samples.all()] == [False, True, False, True]
+    assert (done.folder / "level-2-again.json").exists()
+
+
 @pytest.mark.parametrize(
     ("engine", "said"),
     [

@@ -2,9 +2,11 @@
 
 import csv
 import io
+import json
 from collections.abc import Callable
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from experiments import reports, watching
 from experiments.models import Experiment, TuningTask
@@ -126,3 +128,18 @@ def test_a_pruned_experiment_is_said_to_be_so_in_every_export(
     assert f"| ≈ 500 | True | max-num-seqs=1 | pruned {why} |" in reports.as_markdown(task)
     assert next(csv.DictReader(io.StringIO(reports.as_csv(task))))["pruned"] == "True"
     assert why in watching.one_line(task.experiments.get())
+
+
+def test_samples_are_exported_on_demand_and_as_json_only(finished: TuningTask) -> None:
+    finished.experiments.get(number=2).samples.create(level="c4", data={"ttft": [0.5, 0.25]})
+
+    def export(*words: str) -> str:
+        said = io.StringIO()
+        call_command("export", str(finished.pk), *words, stdout=said)
+        return said.getvalue()
+
+    assert '"samples"' not in export()
+    experiments = json.loads(export("--samples"))["experiments"]
+    assert experiments[1]["samples"] == [{"level": "c4", "superseded": False, "ttft": [0.5, 0.25]}]
+    with pytest.raises(CommandError, match="--format json only"):
+        export("--samples", "--format", "csv")
