@@ -11,7 +11,7 @@ from experiments.benchmarks.samples import compact, goodput, rounded, standard_e
 from experiments.database import read_or
 from experiments.experiment import Experiment
 from experiments.ladder import Step, hopeless, next_step, result
-from experiments.neighbours import Neighbours, Watch
+from experiments.neighbours import Neighbours, Watch, somebody_starts
 from experiments.objectives import parse_objectives
 from experiments.race import Rules, Standing, relieved
 from experiments.scoring import LevelResult
@@ -71,7 +71,8 @@ class Climb:
     """The load levels of one experiment on its running server.
 
     `measure` measures one; `at` hears where it is, and which share of its steps (the start, each
-    level) is done; `time_left` is how many seconds the experiment may still take.
+    level) is done; `time_left` is how many seconds the experiment may still take; `pause` waits a
+    moment on the server, and raises when that has ended or the experiment must not go on.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Climb:
         *,
         at: Callable[[str, float], None],
         time_left: Callable[[], float],
+        pause: Callable[[], None],
     ) -> None:
         self.experiment = experiment
         self.file = experiment.task.file
@@ -98,7 +100,8 @@ class Climb:
         self.is_compared = self.may_stop and not self.objectives.several
         self.measured: dict[int, Measured] = {}  # By the level's place in `levels`
         self.superseded: dict[str, Measured] = {}  # By label: measured twice, and not counted
-        self._measure, self._at, self._time_left = measure, at, time_left
+        self._measure, self._at = measure, at
+        self._time_left, self._pause = time_left, pause
 
     def results(self) -> dict[str, Any]:
         """The columns of the experiment. Raises ExperimentFailed when there are none."""
@@ -152,7 +155,7 @@ class Climb:
         if not disturbed or not self._is_close():
             return
         for index in disturbed:
-            if self._time_left() < 2 * self.measured[index].seconds:
+            if self._time_left() < 3 * self.measured[index].seconds:
                 return  # What is measured must not be lost to the experiment's own limit
             if self.labels[index] not in self.superseded:
                 self._again(index)
@@ -160,6 +163,7 @@ class Climb:
     def _again(self, index: int) -> None:
         """Measure a level once more, to its end. The quieter one counts; of equals the whole."""
         before = self.measured[index]
+        self._wait_for_quiet(before.seconds)
         total = len(self.levels)
         where = f"level {index + 1} of {total}, again: {before.level.label}"
         self._at(where, len(self.measured) / (1 + total))
@@ -168,6 +172,12 @@ class Climb:
             self.superseded[self.labels[index]] = after
         else:
             self.superseded[self.labels[index]], self.measured[index] = before, after
+
+    def _wait_for_quiet(self, seconds: float) -> None:
+        """Until no neighbour starts, at most so long: a second result that is disturbed is lost."""
+        give_up = time.monotonic() + seconds
+        while time.monotonic() < give_up and somebody_starts(self.experiment):
+            self._pause()
 
     def _is_close(self) -> bool:
         """Whether it may win: as good as the best so far, or nearly, had nobody disturbed it.

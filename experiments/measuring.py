@@ -104,8 +104,15 @@ class Measuring:
                 partial(self._measure, engine),
                 at=self._is_at,
                 time_left=self._time_left,
+                pause=partial(self._pause, engine),
             )
             return climb.results()
+
+    def _pause(self, engine: Process) -> None:
+        """A moment in which the engine runs on."""
+        self.check()
+        if engine.wait(CHECK_EVERY) is not None:
+            raise self._engine_failure(engine)
 
     def _is_at(self, where: str, reached: float) -> None:
         self.where, self.reached = where, reached

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from experiments.database import read_or
 from experiments.experiment import Experiment
+from experiments.states import Status
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,12 @@ class Watch:
 
     def _present(self) -> dict[int, bool]:
         return read_or({}, lambda: present(self.experiment, self.since))
+
+
+def somebody_starts(experiment: Experiment) -> bool:
+    """Whether another experiment on its node starts its engine now."""
+    starting = Experiment.objects.filter(node=experiment.node, status=Status.DEPLOYING)
+    return read_or(False, lambda: starting.exclude(pk=experiment.pk).exists())
 
 
 def present(experiment: Experiment, since: datetime) -> dict[int, bool]:

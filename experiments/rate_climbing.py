@@ -39,8 +39,9 @@ class RateClimb(Climb):
         *,
         at: Callable[[str, float], None],
         time_left: Callable[[], float],
+        pause: Callable[[], None],
     ) -> None:
-        super().__init__(experiment, measure, at=at, time_left=time_left)
+        super().__init__(experiment, measure, at=at, time_left=time_left, pause=pause)
         search = self.file.benchmark.rate_search
         assert search is not None, "a task without a search has fixed levels"
         self.search: RateSearch = search

@@ -1,5 +1,6 @@
 """One server under its load levels, with a server that is a function."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +31,11 @@ def climber(task: TuningTask, make_experiment: Make) -> Callable[..., dict[str, 
     make_experiment(task, objective_score=100.0, levels=levels, **done)
     make_experiment(task, objective_score=900.0, pruned=True, **done)
 
-    def results(serve: Serve, time_left: float = 600, **fields: Any) -> dict[str, Any]:
+    def results(
+        serve: Serve, time_left: float = 600, calls: list[str] | None = None, **fields: Any
+    ) -> dict[str, Any]:
+        calls = [] if calls is None else calls
+
         def measure(
             level: Level, *, name: str, seed: int, stop_when: StopWhen | None
         ) -> Measurement:
@@ -42,7 +47,14 @@ def climber(task: TuningTask, make_experiment: Make) -> Callable[..., dict[str, 
             return Measurement({"output_throughput": served, "error_rate": 0.0})
 
         mine = make_experiment(task, status=Status.BENCHMARKING, node="a", **fields)
-        return Climb(mine, measure, at=lambda *_: None, time_left=lambda: time_left).results()
+        run = Climb(
+            mine,
+            measure,
+            at=lambda *_: None,
+            time_left=lambda: time_left,
+            pause=lambda: calls.append("pause"),
+        )
+        return run.results()
 
     return results
 
@@ -94,6 +106,24 @@ def test_a_level_that_is_disturbed_both_times_counts_as_it_was_first(
     done = climb(lambda level, name: 130.0 if name.endswith("again") else 95.0)
     assert done["objective_score"] == 95.0
     assert done["levels"][0]["superseded"]["metrics"]["output_throughput"] == 130.0
+
+
+def test_it_waits_for_a_quiet_node_and_no_longer_than_the_level_took(
+    climb: Any, neighbour: Experiment
+) -> None:
+    calls: list[str] = []
+
+    def serve(level: Level, name: str) -> float:
+        time.sleep(0.05)
+        if name == "level-1-again":
+            calls.append(name)
+            neighbour.begin_benchmark()
+        elif name == "level-2-again":
+            calls.append(name)
+        return 95.0
+
+    climb(serve, calls=calls)
+    assert calls[0] == "pause" and calls[-2:] == ["level-1-again", "level-2-again"]
 
 
 @pytest.mark.parametrize(("served", "time_left"), [(60.0, 600), (95.0, 0)])

@@ -51,7 +51,14 @@ def climb(task: TuningTask, make_experiment: Make) -> Callable[..., dict[str, An
             return Measurement({**metrics, "output_throughput": 10 * rate}, {**samples})
 
         mine = make_experiment(task, status=Status.BENCHMARKING, node="a", **fields)
-        return RateClimb(mine, measure, at=lambda *_: None, time_left=lambda: 600.0).results()
+        run = RateClimb(
+            mine,
+            measure,
+            at=lambda *_: None,
+            time_left=lambda: 600.0,
+            pause=lambda: None,
+        )
+        return run.results()
 
     return results
 
