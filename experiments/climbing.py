@@ -113,9 +113,9 @@ class Climb:
         return self._columns()
 
     def _next(self) -> Step:
-        if self.is_compared:
-            found = read_or(None, lambda: standing(self.experiment))
-            self.best = found or self.best
+        if self.is_compared and (found := read_or(None, lambda: standing(self.experiment))):
+            self.best, noise = found
+            self.rules = replace(self.rules, noise=noise)
         return next_step(self.labels, self._results(), self.best, self.rules, self.gpus)
 
     def _go(self, index: int, step: Step) -> None:

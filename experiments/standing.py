@@ -1,43 +1,91 @@
 """How the best experiment of a task stands, for one that is being measured.
 
 The reads are light, for they are made before every load level: of other experiments only what
-says which is the best.
+says which is the best, and by how much repeats of one configuration differ.
 """
 
-from experiments import scoring
+import math
+
+from experiments import confidence, scoring
+from experiments.confidence import Measured
 from experiments.experiment import Experiment
-from experiments.race import Standing
+from experiments.race import NOISE, Standing
 from experiments.scoring import LevelResult
 from experiments.states import Status
 
+ASSUMED = 4  # Degrees of freedom that the usual noise counts as, beside what repeats show
+
 
 def best_score(experiment: Experiment) -> float | None:
-    """The best objective score of the task's other experiments so far."""
-    best = best_of_others(experiment)
-    return None if best is None else best.objective_score
+    """The best score of the task's other configurations so far: of repeats, their mean."""
+    best = _best(experiment, _others(experiment))
+    return None if best is None else best[1]
 
 
-def standing(experiment: Experiment) -> Standing | None:
-    """The best of the task's other experiments so far, as it was at each load level."""
-    best = best_of_others(experiment, "levels")
-    if best is None:
+def standing(experiment: Experiment) -> tuple[Standing, float] | None:
+    """The best of the task's other experiments so far, as it was at each load level; and the
+    noise of the task.
+    """
+    groups = _others(experiment)
+    row = _row(experiment, groups, "levels")
+    if row is None:
         return None
     levels = [
         LevelResult(level["label"], level["metrics"], level.get("standard_errors", {}))
-        for level in best.levels
+        for level in row.levels
     ]
-    return Standing(best.number, levels, best.gpus)
+    return Standing(row.number, levels, row.gpus), noise(groups)
 
 
 def best_of_others(experiment: Experiment, *columns: str) -> Experiment | None:
-    """The row of the best one, with its number, score and GPUs, and with these columns."""
-    others = experiment.task.experiments.filter(
-        status=Status.SUCCESS, feasible=True, pruned=False
-    ).exclude(pk=experiment.pk)
-    rows = list(others.order_by("number").values_list("pk", "objective_score", "feasible"))
-    scores = [(score, feasible) for _, score, feasible in rows]
+    """The row of the best one: its number, its GPUs, and these columns."""
+    return _row(experiment, _others(experiment), *columns)
+
+
+def noise(groups: list[Measured]) -> float:
+    """By how much one start of a server differs from the next, as a share (standard deviation).
+
+    What repeats of one configuration show, pooled, together with the usual noise as if `ASSUMED`
+    more degrees of freedom had shown it: √((ν₀ σ₀² + ν s²) / (ν₀ + ν)), the scale of the posterior
+    with a scaled inverse χ² prior (Gelman et al., "Bayesian Data Analysis", section 2.6).
+    """
+    found = confidence.noise_of(groups)
+    if not found.is_share:
+        return NOISE
+    squares = ASSUMED * NOISE**2 + found.freedom * found.deviation**2
+    return math.sqrt(squares / (ASSUMED + found.freedom))
+
+
+def _others(experiment: Experiment) -> list[Measured]:
+    """Every other configuration that was measured at all levels, with its scores.
+
+    It is feasible when it met the objectives each time.
+    """
+    done = experiment.task.experiments.filter(
+        status=Status.SUCCESS, pruned=False, objective_score__isnull=False
+    )
+    rows = done.exclude(pk=experiment.pk).order_by("number")
+    found: dict[int, list[tuple[float, bool]]] = {}
+    columns = ("number", "repeat_of", "objective_score", "feasible")
+    for number, repeat_of, score, feasible in rows.values_list(*columns):
+        found.setdefault(repeat_of or number, []).append((score or 0.0, bool(feasible)))
+    return [
+        Measured(number, tuple(score for score, _ in each), all(able for _, able in each))
+        for number, each in found.items()
+    ]
+
+
+def _best(experiment: Experiment, groups: list[Measured]) -> tuple[int, float] | None:
+    """The number and the score of the best one."""
+    pooled = confidence.noise_of(groups)
+    scores = [(pooled.value(one.scores), one.feasible) for one in groups]
     index = scoring.best(scores, experiment.task.objectives.maximize)
-    if index is None:
+    return None if index is None else (groups[index].number, scores[index][0])
+
+
+def _row(experiment: Experiment, groups: list[Measured], *columns: str) -> Experiment | None:
+    best = _best(experiment, groups)
+    if best is None:
         return None
-    shown = Experiment.objects.only("number", "objective_score", "gpus", *columns)
-    return shown.get(pk=rows[index][0])
+    shown = experiment.task.experiments.only("number", "gpus", "task", *columns)
+    return shown.filter(number=best[0]).first()

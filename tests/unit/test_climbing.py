@@ -168,6 +168,16 @@ def test_what_others_are_compared_with_is_measured_to_the_end(race: Any, role: A
     assert not done["pruned"] and len(done["levels"]) == 2
 
 
+def test_a_repeat_is_measured_to_the_end_and_is_not_what_others_must_beat(
+    race: Any, make_experiment: Make
+) -> None:
+    done = race(lambda level, name: 1.0, repeat_of=1)
+    assert not done["pruned"] and len(done["levels"]) == 2
+    lucky = {"status": Status.SUCCESS, "feasible": True, "objective_score": 102.0}
+    make_experiment(TuningTask.objects.get(), repeat_of=1, levels=done["levels"], **lucky)
+    assert race(lambda level, name: 90.0)["pruned_why"].endswith("below #1 (margin 11%)")
+
+
 def test_without_the_database_the_last_known_best_counts(
     race: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

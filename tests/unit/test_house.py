@@ -45,7 +45,7 @@ LEAVES = {
         "memory_need",
         "versions",
     ),
-    *("launching", "estimate", "marks", "ladder", "race", "rates"),
+    *("launching", "estimate", "marks", "ladder", "race", "rates", "confidence"),
     *("lines", "parts", "constraints", "satisfiable", "expressions", "lexer"),
 }
 LEAF_FOLDERS = {"engines", "benchmarks", "strategies"}
