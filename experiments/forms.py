@@ -41,6 +41,7 @@ PLACES = {
     "max_parallel_experiments": "optimization.max_parallel_experiments",
     "priority": "optimization.priority",
     "seed": "optimization.seed",
+    "repeats": "optimization.repeats",
     "pruning": "optimization.pruning",
     "skip_known_failures": "optimization.skip_known_failures",
     "reuse": "optimization.reuse",
@@ -168,6 +169,11 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
         required=False,
         widget=UnfoldBooleanWidget(),
         help_text="Of earlier tasks: same engine version, model, hardware, flags and requests",
+    )
+    repeats = whole(
+        0,
+        required=False,
+        help_text="Experiments that measure the baseline and the finalists again; empty: a fifth",
     )
     gpus = whole(
         1,

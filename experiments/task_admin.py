@@ -106,7 +106,7 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
             "Budget",
             {
                 "fields": (
-                    ("max_experiments", "timeout"),
+                    ("max_experiments", "repeats", "timeout"),
                     ("max_parallel_experiments", "priority"),
                     ("gpus", "min_memory_mb", "min_host_memory_mb", "price_per_gpu_hour"),
                 )

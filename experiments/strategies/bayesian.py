@@ -7,7 +7,7 @@ import math
 import random
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,7 @@ def _study(
     import optuna  # Half a second, which only a process that asks must pay
     from optuna.study import StudyDirection
 
-    distributions = {d.name: _distribution(d) for d in space.dimensions}
+    distributions = distributions_of(space)
     # Of a front each score is better when it is higher
     count = max((1, *(len(trial.scores) for trial in trials)))
     up, down = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
@@ -75,11 +75,11 @@ def _study(
 
 def _suggestions(study: "optuna.study.Study", space: Space) -> Iterator[Configuration]:
     """What the model would try; each stays in the study, so that the next is another."""
-    distributions = {d.name: _distribution(d) for d in space.dimensions}
+    distributions = distributions_of(space)
     for _ in range(SUGGESTIONS):
         with _quiet():
             suggested = study.ask(distributions).params
-        yield space.active({d.name: _from_optuna(d, suggested[d.name]) for d in space.dimensions})
+        yield from_optuna(space, suggested)
 
 
 def _outcome(trial: Trial, count: int) -> dict[str, Any]:
@@ -99,6 +99,16 @@ def _outcome(trial: Trial, count: int) -> dict[str, Any]:
         values = list(trial.scores) if count > 1 else [trial.score]
         infeasible = 0.0 if trial.feasible else 1.0
     return {"values": values, "constraints": {"infeasible": infeasible}}
+
+
+def distributions_of(space: Space) -> "dict[str, optuna.distributions.BaseDistribution]":
+    """Optuna's word for a space."""
+    return {dimension.name: _distribution(dimension) for dimension in space.dimensions}
+
+
+def from_optuna(space: Space, suggested: Mapping[str, Any]) -> Configuration:
+    """The configuration that Optuna suggests."""
+    return space.active({d.name: _from_optuna(d, suggested[d.name]) for d in space.dimensions})
 
 
 def _distribution(dimension: Dimension) -> "optuna.distributions.BaseDistribution":

@@ -113,12 +113,12 @@ class Posterior:
         mean, sd = self.predict(at, pending)
         z = (mean - best) / sd
         density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-        return _weighed(self.weights, sd * (z * _normal_cdf(z) + density))
+        return _weighed(self.weights, sd * (z * normal_cdf(z) + density))
 
     def chance_above(self, at: "Array", threshold: float, blur: float) -> "Array":
         """The probability that each row's value is above; `blur` is added to the deviation."""
         mean, sd = self.predict(at)
-        return _weighed(self.weights, _normal_cdf((mean - threshold) / (sd + blur)))
+        return _weighed(self.weights, normal_cdf((mean - threshold) / (sd + blur)))
 
     def _log_evidence(self, guess: Guess) -> float:
         """The marginal likelihood, the variance integrated out, times the prior."""
@@ -186,7 +186,7 @@ def _matern(squared: "Array") -> "Array":
     return (1 + r + r * r / 3) * np.exp(-r)
 
 
-def _normal_cdf(z: "Array") -> "Array":
+def normal_cdf(z: "Array") -> "Array":
     """Abramowitz and Stegun, Handbook of Mathematical Functions, 26.2.17: within 7.5e-8."""
     import numpy as np
 

@@ -62,10 +62,7 @@ def _improvement(
 
     The best is what the model believes of it: a lucky measurement is not to be beaten.
     """
-    import numpy as np
-
-    x = encoding.rows(_configurations(scored))
-    y = _standard(np.array([trial.score for trial in scored], dtype=float), maximize)
+    x, y, _ = _rows(encoding, scored, maximize)
     model = Posterior(encoding, x, y, draws)
     good = [index for index, trial in enumerate(scored) if trial.feasible]
     best = float(model.mean(x)[good].max()) if good else float(y.min())
@@ -90,8 +87,27 @@ def _works(
     return model.chance_above(at, -mean, DOUBT)
 
 
-def _standard(scores: "Array", maximize: bool) -> "Array":
-    """Scores as a model wants them: higher is better, mean 0, variance 1.
+def scored_rows(
+    space: Space, scored: list[Trial], maximize: bool
+) -> tuple[Encoding, "Array", "Array", float]:
+    """The measured trials as a model wants them, at most MOST_TRIALS of them: rows, scores, and how
+    much one unit of these scores is, as a share of the value.
+    """
+    encoding = Encoding(space)
+    return encoding, *_rows(encoding, _a_part(scored, maximize), maximize)
+
+
+def _rows(
+    encoding: Encoding, scored: Sequence[Trial], maximize: bool
+) -> tuple["Array", "Array", float]:
+    import numpy as np
+
+    scores = np.array([trial.score for trial in scored], dtype=float)
+    return encoding.rows(_configurations(scored)), *_standard(scores, maximize)
+
+
+def _standard(scores: "Array", maximize: bool) -> tuple["Array", float]:
+    """Scores as a model wants them, higher is better, mean 0, variance 1; and what their unit was.
 
     By their logarithm where that exists: flags multiply the speed. How bad a bad one is does not
     matter beyond a limit; the good ones must stay apart.
@@ -103,8 +119,8 @@ def _standard(scores: "Array", maximize: bool) -> "Array":
     middle = float(np.median(y))
     y = np.maximum(y, middle - WORST * max(float(y.max()) - middle, 1e-9))
     y = y - y.mean()
-    standard: Array = y / (float(y.std()) or 1.0)
-    return standard
+    deviation = float(y.std()) or 1.0
+    return y / deviation, deviation
 
 
 def _a_part(known: list[Trial], maximize: bool) -> list[Trial]:

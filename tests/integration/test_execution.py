@@ -13,7 +13,7 @@ import pytest
 from django.conf import LazySettings
 from django.db import OperationalError
 
-from experiments import dispatch, execution, measuring, reports, tuning
+from experiments import dispatch, execution, exports, measuring, tuning
 from experiments.execution import Attempt
 from experiments.models import Experiment, TuningTask
 from experiments.pool import gpu_pool
@@ -113,7 +113,7 @@ def test_each_load_level_keeps_what_its_requests_took(placed: Make) -> None:
     assert one.data["output_tokens"] == [5] * 10 and len(one.data["ttft"]) == 10
     errors = done.levels[0]["standard_errors"]
     assert 0 < errors["output_throughput"] < 1 and 0 < errors["latency_p90"] < 1
-    [exported] = json.loads(reports.as_json_with_samples(done.task))["experiments"]
+    [exported] = json.loads(exports.as_json_with_samples(done.task))["experiments"]
     assert [level["ttft"] for level in exported["samples"]] == [one.data["ttft"], two.data["ttft"]]
 
 

@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
-from experiments import pages, reports, steering, tuning
+from experiments import exports, pages, steering, tuning
 from experiments.errors import BadInput
 from experiments.models import AuditEntry, TuningTask, Veto
 from experiments.states import FailureKind, TaskStatus, VetoState
@@ -77,7 +77,7 @@ def test_a_veto_is_shown_with_its_reason_everywhere(
     (shown,) = json.loads(capsys.readouterr().out)["vetoes"]
     assert (shown["number"], shown["state"], shown["kind"]) == (veto.pk, "standing", "bad_flag")
     assert shown["parameters"] == veto.parameters and shown["sources"] == ["#4"]
-    assert reason in reports.as_markdown(ended)
+    assert reason in exports.as_markdown(ended)
     fragments = pages.draw(ended.pk, may_change=True).fragments
     assert reason in fragments["vetoes"] and f'id="overrule-{veto.pk}"' in fragments["vetoes"]
     assert "<button" not in pages.draw(ended.pk, may_change=False).fragments["vetoes"]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from django.core.management import CommandError, call_command
 
-from experiments import reports, watching
+from experiments import exports, reports, watching
 from experiments.models import Experiment, TuningTask
 from experiments.states import FailureKind, Status
 
@@ -84,35 +84,35 @@ def test_the_document_of_one_objective_has_no_front(finished: TuningTask) -> Non
 def test_the_markdown_report_has_the_front_and_names_the_winner_of_it(
     task_with_a_front: TuningTask,
 ) -> None:
-    text = reports.as_markdown(task_with_a_front)
+    text = exports.as_markdown(task_with_a_front)
     assert "**Winner: #5**, score 17.32, +73.2% against the engine's defaults" in text
     assert "## Pareto front: 2 of them" in text
     assert "| 4 | 300 | 1.5 | max-num-seqs=4 |" in text
 
 
 def test_a_spreadsheet_runs_nothing_from_a_csv(finished: TuningTask) -> None:
-    rows = list(csv.DictReader(io.StringIO(reports.as_csv(finished))))
+    rows = list(csv.DictReader(io.StringIO(exports.as_csv(finished))))
     assert rows[3]["error"].startswith("'=") and rows[3]["max-num-seqs"] == "'=1+1"
     assert rows[1]["objective_score"] == "118.0"
 
 
 def test_a_csv_of_several_objectives_has_each_and_the_front(task_with_a_front: TuningTask) -> None:
-    rows = list(csv.DictReader(io.StringIO(reports.as_csv(task_with_a_front))))
+    rows = list(csv.DictReader(io.StringIO(exports.as_csv(task_with_a_front))))
     assert [row["number"] for row in rows if row["on_front"] == "True"] == ["4", "5"]
     assert rows[4]["objective output_throughput"] == "150.0"
     assert rows[4]["objective ttft_p90"] == "0.5" and rows[4]["max-num-seqs"] == "5"
 
 
-@pytest.mark.parametrize("form", reports.EXPORTS)
+@pytest.mark.parametrize("form", exports.EXPORTS)
 def test_every_export_works_before_anything_ran(make_task: MakeTask, form: str) -> None:
-    text = reports.EXPORTS[form](make_task())
+    text = exports.EXPORTS[form](make_task())
     assert (text == "") == (form == "command")
 
 
 def test_the_yaml_export_holds_what_the_json_one_does(finished: TuningTask) -> None:
     from experiments.documents import read_document
 
-    assert read_document(reports.as_yaml(finished)) == read_document(reports.as_json(finished))
+    assert read_document(exports.as_yaml(finished)) == read_document(exports.as_json(finished))
 
 
 def test_a_pruned_experiment_is_said_to_be_so_in_every_export(
@@ -125,8 +125,8 @@ def test_a_pruned_experiment_is_said_to_be_so_in_every_export(
     document = reports.document(task)
     assert document["best"] is None
     assert document["experiments"][0]["pruned_why"] == why
-    assert f"| ≈ 500 | True | max-num-seqs=1 | pruned {why} |" in reports.as_markdown(task)
-    assert next(csv.DictReader(io.StringIO(reports.as_csv(task))))["pruned"] == "True"
+    assert f"| ≈ 500 | True | max-num-seqs=1 | pruned {why} |" in exports.as_markdown(task)
+    assert next(csv.DictReader(io.StringIO(exports.as_csv(task))))["pruned"] == "True"
     assert why in watching.one_line(task.experiments.get())
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from experiments.reports import EXPORTS, as_json_with_samples
+from experiments.exports import EXPORTS, as_json_with_samples
 from experiments.shell import ShellCommand, find_task
 
 

@@ -1,57 +1,21 @@
 """Surfaces that are written down: what is known of engines, with failures and noise.
 
-Each is a search space, a true value for every configuration (None: it fails to start), and how long
-an experiment takes. The shapes are those of real servers: more sequences help until the cache is
-full, larger batches help until a step takes too long, and some flags matter only beside others.
+The shapes are those of real servers: more sequences help until the cache is full, larger batches
+help until a step takes too long, and some flags matter only beside others.
 """
 
 import math
-import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
 
-from experiments.space import Configuration, Space, parse_space
+from experiments.space import Configuration
+from tests.performance.surfaces.surface import Surface
 
-START, MEASURE, FAIL = 60.0, 120.0, 30.0  # seconds
-
-
-@dataclass(frozen=True)
-class Surface:
-    """A search space whose true values are known."""
-
-    name: str
-    raw: Mapping[str, Any]
-    truth: Callable[[Configuration], float | None]
-    baseline: float
-    noise: float = 0.05  # The standard deviation of one measurement, as a share of its value
-    maximize: bool = True
-    seconds: Callable[[Configuration], float] = field(default=lambda _: START + MEASURE)
-
-    @cached_property
-    def space(self) -> Space:
-        return parse_space(self.raw)
-
-    @cached_property
-    def best(self) -> float:
-        """The best true value; of a space without an end, of many points."""
-        if self.space.size() is None:
-            points = [self.space.sample(random.Random(i)) for i in range(200_000)]
-        else:
-            points = list(self.space.grid())
-        values = [value for value in map(self.truth, points) if value is not None]
-        return max(values) if self.maximize else min(values)
-
-    def regret(self, configuration: Configuration) -> float:
-        """How far its true value is from the best, as a share of it; infinite when it fails."""
-        value = self.truth(configuration) if configuration else self.baseline
-        return math.inf if value is None else abs(self.best - value) / abs(self.best)
-
-    def measure(self, configuration: Configuration, rng: random.Random) -> float | None:
-        """One measurement: the true value and noise; None for a failure."""
-        value = self.truth(configuration) if configuration else self.baseline
-        return None if value is None else value * math.exp(rng.gauss(0.0, self.noise))
+# Load levels, each with its part of the final throughput
+LOADS = {
+    "concurrency 1": 0.05,
+    "concurrency 8": 0.3,
+    "concurrency 32": 0.75,
+    "concurrency 128": 1.0,
+}
 
 
 def throughput(c: Configuration) -> float | None:
@@ -120,8 +84,8 @@ SERVER = {
 }
 
 ANALYTIC = [
-    Surface("throughput", SERVER, throughput, baseline=5600.0),
-    Surface("failing", SERVER, failing, baseline=5600.0),
+    Surface("throughput", SERVER, throughput, baseline=5600.0, loads=LOADS),
+    Surface("failing", SERVER, failing, baseline=5600.0, loads=LOADS),
     Surface(
         "latency",
         {

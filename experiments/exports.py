@@ -1,0 +1,124 @@
+"""A task's results as files, for people and for other programs."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from experiments import explaining, repeats, reports, samples, tuning, vetoes
+from experiments.documents import write_yaml
+from experiments.models import Experiment, TuningTask
+
+
+def as_json(task: TuningTask) -> str:
+    return json.dumps(reports.document(task), indent=2)
+
+
+def as_json_with_samples(task: TuningTask) -> str:
+    """The same, and what each request of each load level took."""
+    found = reports.document(task)
+    of = {one.number: one for one in task.experiments.prefetch_related("samples")}
+    for one in found["experiments"]:
+        one["samples"] = list(samples.documents(of[one["number"]]))
+    return json.dumps(found, indent=2)
+
+
+def as_yaml(task: TuningTask) -> str:
+    return write_yaml(reports.document(task))
+
+
+def as_command(task: TuningTask) -> str:
+    """The winner's launch line. Empty when nothing won."""
+    best = tuning.best_of(task, list(task.experiments.all()))
+    return "" if best is None else reports.launch_line(task, best)
+
+
+def as_csv(task: TuningTask) -> str:
+    """One row an experiment: its parameters and its metrics as columns."""
+    experiments = list(task.experiments.all())
+    parameters = list(dict.fromkeys(name for e in experiments for name in e.parameters))
+    metrics = list(dict.fromkeys(name for e in experiments for name in e.metrics))
+    fixed = ("number", "attempt", "status", "feasible", "pruned", "objective_score")
+    several = [
+        f"objective {one['metric']}" for one in reports.objectives(task) if task.objectives.several
+    ]
+    front = {one.pk for one in tuning.front_of(task, experiments)}
+    has_front = ["on_front"] if task.objectives.has_front else []
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([*fixed, *has_front, *several, "error", *parameters, *metrics])
+    for e in experiments:
+        writer.writerow(
+            [
+                *(getattr(e, name) for name in fixed),
+                *(e.pk in front for _ in has_front),
+                *(e.objective_values or [""] * len(several) if several else ()),
+                spreadsheet_safe(e.error_message),
+                *(spreadsheet_safe(e.parameters.get(name, "")) for name in parameters),
+                *(e.metrics.get(name, "") for name in metrics),
+            ]
+        )
+    return text.getvalue()
+
+
+def spreadsheet_safe(value: Any) -> Any:
+    """Text that a spreadsheet would run as a formula, made plain text."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
+
+
+def as_markdown(task: TuningTask) -> str:
+    """A report for people: the winner, its gain, and every experiment."""
+    experiments = list(task.experiments.all())
+    front = tuning.front_of(task, experiments)
+    lines = [f"# {task.name}", "", f"{task.status} · {task.engine} · {task.objective}", ""]
+    lines += [*_winner(task, experiments), *_front(task, front)]
+    lines += [*explaining.markdown(task, experiments), "## Every experiment", ""]
+    lines += ["| # | status | score | feasible | parameters | note |", "|--:|---|--:|---|---|---|"]
+    for e in experiments:
+        score = "" if e.objective_score is None else f"{e.objective_score:.4g}"
+        chosen = ", ".join(f"{name}={value}" for name, value in e.parameters.items())
+        score = f"≈ {score}" if e.pruned else score
+        note = f"pruned {e.pruned_why}" if e.pruned else e.error_message
+        lines.append(_row([str(e.number), e.status, score, str(e.feasible), chosen, note]))
+    lines += vetoes.markdown(task)
+    return "\n".join(lines) + "\n"
+
+
+def _winner(task: TuningTask, experiments: Sequence[Experiment]) -> list[str]:
+    best = tuning.best_of(task, experiments)
+    if best is None:
+        return ["No configuration met the objectives.", ""]
+    line = f"**Winner: #{best.number}**, score {reports.best_score(task, best, experiments):.4g}"
+    sure, share = repeats.certainty(task, experiments), reports.best_gain(task, experiments)
+    if sure is not None:
+        line += f"; against the engine's defaults: {sure.sentence()}"
+    elif share is not None:
+        line += f", {share:+.1%} against the engine's defaults"
+    return [line, "", "```", reports.launch_line(task, best), "```", ""]
+
+
+def _front(task: TuningTask, front: Sequence[Experiment]) -> list[str]:
+    """The Pareto front as a table; nothing for a task that has none."""
+    if not front:
+        return []
+    metrics = [one["metric"] for one in reports.objectives(task)]
+    lines = [f"## Pareto front: {len(front)} of them", "", f"{reports.KNEE}.", ""]
+    lines += [_row(["#", *metrics, "parameters"]), "|--:|" + "--:|" * len(metrics) + "---|"]
+    for e in front:
+        chosen = ", ".join(f"{name}={value}" for name, value in e.parameters.items())
+        lines.append(_row([str(e.number), *(f"{x:.4g}" for x in e.objective_values), chosen]))
+    return [*lines, ""]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+EXPORTS = {
+    "csv": as_csv,
+    "json": as_json,
+    "yaml": as_yaml,
+    "markdown": as_markdown,
+    "command": as_command,
+}

@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+"""How many experiments, and how much time, a search needs on surfaces whose best is known.
+
+    python tests/performance/search.py [--seeds 30] [--only strategies,parallel,pruning,winner,ask]
+
+One surface is a grid that was measured on a real vLLM, the others are written down, with failures;
+all with noise. Each search is the product's own, `tuning.next_step`, on a simulated clock. Prints
+one JSON document; exit code 1: a bar is missed.
+"""
+
+import argparse
+import json
+import multiprocessing
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from experiments.sections import Optimization
+from experiments.strategies import STRATEGIES
+from experiments.strategies.base import Trial
+from tests.performance import configured
+from tests.performance.surfaces import SURFACES
+from tests.performance.surfaces.search import plain_tpe, simulate, winner
+
+DEFAULT = Optimization.model_fields["strategy"].default
+COMPARED = [DEFAULT, "bayesian", "quick", "nsga2", "random"]
+WITHIN = 0.02  # of the true best
+BUDGET = 120  # experiments; a search that has not found it then counts as twice as long
+WHOLE_BUDGET = 40  # of a search with repeats, and with pruning
+BARS = {"random": 0.5, "plain_tpe": 0.8, "parallel": 0.35, "pruning": 0.6, "winner": 29 / 30}
+ASK_AT_MOST = 0.5  # seconds, with so many finished experiments:
+HISTORY = 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=30)
+    parser.add_argument("--only", default=",".join(PARTS))
+    parser.add_argument("--surfaces", default=",".join(SURFACES))
+    options = parser.parse_args()
+    assert configured.READY
+    measured: dict[str, Any] = {"default": DEFAULT, "seeds": options.seeds}
+    names = options.surfaces.split(",")
+    with multiprocessing.get_context("fork").Pool() as pool:
+        for part in options.only.split(","):
+            jobs = {name: PARTS[part](pool, name, options.seeds) for name in names}
+            measured[part] = {name: finish() for name, finish in jobs.items()}
+    missed = [
+        f"{part} on {name}: {bar}"
+        for part in options.only.split(",")
+        for name, figures in measured[part].items()
+        for bar, is_met in figures["bars"].items()
+        if not is_met
+    ]
+    print(json.dumps({**measured, "missed": missed}, indent=2))
+    sys.exit(1 if missed else 0)
+
+
+Finish = Callable[[], dict[str, Any]]
+
+
+def over_seeds(pool: Any, work: Callable[[int], Any], seeds: int) -> Any:
+    return pool.map_async(work, range(seeds), chunksize=1)
+
+
+def spread(values: Iterable[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    return {
+        "median": statistics.median(ordered),
+        "p90": ordered[int(0.9 * (len(ordered) - 1))],
+        "found": sum(value <= BUDGET for value in ordered),
+    }
+
+
+# ── experiments until within 2 % of the best ────────────────────────────────────────────────
+
+
+def needed(name: str, strategy: str, seed: int) -> int:
+    """How many experiments; twice the budget when it was not found."""
+    surface = SURFACES[name]
+    if strategy == "plain_tpe":
+        return plain_tpe(surface, seed, BUDGET, WITHIN) or 2 * BUDGET
+    run = simulate(surface, strategy, seed, BUDGET, stop_within=WITHIN)
+    return run.found or 2 * BUDGET
+
+
+def strategies(pool: Any, name: str, seeds: int) -> Finish:
+    jobs = {
+        strategy: over_seeds(pool, partial(needed, name, strategy), seeds)
+        for strategy in [*COMPARED, "plain_tpe"]
+    }
+
+    def finish() -> dict[str, Any]:
+        figures = {strategy: spread(job.get()) for strategy, job in jobs.items()}
+        own = figures[DEFAULT]["median"]
+        ratios = {other: own / figures[other]["median"] for other in ("random", "plain_tpe")}
+        bars = {f"{other} × {BARS[other]}": by <= BARS[other] for other, by in ratios.items()}
+        space = SURFACES[name].space.size()
+        return {"configurations": space, **figures, "ratios": ratios, "bars": bars}
+
+    return finish
+
+
+# ── time until then, one after the other and four at once ───────────────────────────────────
+
+
+def hours(name: str, at_once: int, seed: int) -> float:
+    run = simulate(SURFACES[name], DEFAULT, seed, BUDGET, at_once=at_once, stop_within=WITHIN)
+    return (run.seconds if run.found else 2 * run.seconds) / 3600
+
+
+def parallel(pool: Any, name: str, seeds: int) -> Finish:
+    jobs = {n: over_seeds(pool, partial(hours, name, n), seeds) for n in (1, 4)}
+
+    def finish() -> dict[str, Any]:
+        one, four = (statistics.median(jobs[n].get()) for n in (1, 4))
+        met = four / one <= BARS["parallel"]
+        return {
+            "hours": {"1": one, "4": four},
+            "ratio": four / one,
+            "bars": {f"≤ {BARS['parallel']}": met},
+        }
+
+    return finish
+
+
+# ── benchmark time with and without pruning ─────────────────────────────────────────────────
+
+
+def pruned(name: str, is_on: bool, seed: int) -> tuple[float, float]:
+    """The seconds of measuring, and the winner's true regret."""
+    run = simulate(SURFACES[name], DEFAULT, seed, WHOLE_BUDGET, pruning=is_on, repeats=None)
+    return run.measuring, winner(run).regret
+
+
+def pruning(pool: Any, name: str, seeds: int) -> Finish:
+    jobs = {on: over_seeds(pool, partial(pruned, name, on), seeds) for on in (True, False)}
+
+    def finish() -> dict[str, Any]:
+        results = {on: job.get() for on, job in jobs.items()}
+        seconds = {on: sum(each for each, _ in runs) for on, runs in results.items()}
+        regret = {on: statistics.mean(each for _, each in runs) for on, runs in results.items()}
+        ratio = seconds[True] / seconds[False]
+        several = len(SURFACES[name].loads) > 1
+        return {
+            "share_of_benchmark_time": ratio,
+            "mean_regret": {"pruned": regret[True], "whole": regret[False]},
+            "bars": {f"≤ {BARS['pruning']}": ratio <= BARS["pruning"]} if several else {},
+        }
+
+    return finish
+
+
+# ── the declared winner ─────────────────────────────────────────────────────────────────────
+
+
+def declared(name: str, seed: int) -> dict[str, Any]:
+    run = simulate(SURFACES[name], DEFAULT, seed, WHOLE_BUDGET, at_once=4, repeats=None)
+    return winner(run).document()
+
+
+def winners(pool: Any, name: str, seeds: int) -> Finish:
+    job = over_seeds(pool, partial(declared, name), seeds)
+
+    def finish() -> dict[str, Any]:
+        found = job.get()
+        right = sum(one["regret"] <= SURFACES[name].noise for one in found)
+        held = [one["holds"] for one in found if one["holds"] is not None]
+        return {
+            "within_noise_of_the_best": right,
+            "of": seeds,
+            "median_regret": statistics.median(one["regret"] for one in found),
+            "intervals_that_hold_the_true_gain": f"{sum(held)} of {len(held)}",
+            "bars": {"29 of 30": right >= BARS["winner"] * seeds},
+        }
+
+    return finish
+
+
+# ── one ask after a long history ────────────────────────────────────────────────────────────
+
+
+def ask_seconds(name: str, strategy: str) -> float:
+    surface, rng = SURFACES[name], random.Random(1)
+    trials = [Trial({}, surface.baseline, True)]
+    most = min(HISTORY, (surface.space.size() or 10 * HISTORY) // 2)
+    seen: set[str] = set()
+    while len(seen) < most:
+        configuration = surface.space.sample(rng)
+        key = surface.space.key(configuration)
+        if key not in seen:
+            value = surface.value(configuration)
+            trials.append(Trial(configuration, value, value is not None))
+            seen.add(key)
+    took = []
+    for _ in range(3):  # The first one also imports
+        began = time.process_time()
+        STRATEGIES[strategy].ask(surface.space, trials, maximize=surface.maximize, seed=1)
+        took.append(time.process_time() - began)
+    return min(took)
+
+
+def ask(pool: Any, name: str, seeds: int) -> Finish:
+    known = [one for one in COMPARED if one != "grid_search"]
+    jobs = {one: pool.apply_async(ask_seconds, (name, one)) for one in known}
+
+    def finish() -> dict[str, Any]:
+        figures = {strategy: job.get() for strategy, job in jobs.items()}
+        return {
+            "cpu_seconds": figures,
+            "bars": {f"{DEFAULT} < {ASK_AT_MOST} s": figures[DEFAULT] < ASK_AT_MOST},
+        }
+
+    return finish
+
+
+PARTS: dict[str, Callable[[Any, str, int], Finish]] = {
+    "strategies": strategies,
+    "parallel": parallel,
+    "pruning": pruning,
+    "winner": winners,
+    "ask": ask,
+}
+
+if __name__ == "__main__":
+    main()

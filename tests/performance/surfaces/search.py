@@ -1,0 +1,221 @@
+"""The product's own search on a surface, with a simulated clock instead of engines."""
+
+import heapq
+import random
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from experiments import ladder, repeats, scoring, tuning
+from experiments.models import TuningTask
+from experiments.race import Rules, Standing
+from experiments.scoring import LevelResult
+from experiments.space import Configuration
+from experiments.states import FailureKind, Status
+from experiments.taskfile import from_dict
+from experiments.tuning import Past, Step
+from tests.performance.surfaces.surface import Surface
+
+
+@dataclass
+class Run:
+    """One search: its experiments, and what they cost."""
+
+    surface: Surface
+    task: TuningTask
+    rows: list[Past] = field(default_factory=list)
+    levels: dict[int, list[LevelResult]] = field(default_factory=dict)
+    seconds: float = 0.0  # on the clock
+    measuring: float = 0.0  # of all load levels
+    found: int | None = None  # How many experiments there were when one was good enough
+
+
+@dataclass(frozen=True)
+class Winner:
+    """What the task says, beside the truth."""
+
+    regret: float
+    holds: bool | None  # Whether the interval of the gain holds the true gain
+
+    def document(self) -> dict[str, Any]:
+        return {"regret": self.regret, "holds": self.holds}
+
+
+def simulate(
+    surface: Surface,
+    strategy: str,
+    seed: int,
+    budget: int,
+    *,
+    at_once: int = 1,
+    pruning: bool = False,
+    repeats: int | None = 0,
+    stop_within: float = 0.0,
+) -> Run:
+    """Search until the budget is used up, or until a configuration is so near to the best."""
+    run = Run(surface, task_of(surface, strategy, seed, budget, at_once, repeats))
+    rng = random.Random(f"{surface.name}:{strategy}:{seed}")
+    running: list[tuple[float, int]] = []
+    while True:
+        while len(running) < at_once:
+            step = tuning.next_step(run.task, run.rows)
+            if step is None or (step.alone and running):
+                break
+            took = _begin(run, step, rng, pruning)
+            heapq.heappush(running, (run.seconds + took, len(run.rows) - 1))
+        if not running:
+            return run
+        run.seconds, index = heapq.heappop(running)
+        run.rows[index] = _ended(run, run.rows[index])
+        ended = run.rows[index]
+        if ended.status == Status.SUCCESS and surface.regret(ended.parameters) <= stop_within:
+            run.found = len(run.rows)
+            if stop_within:
+                return run
+
+
+def task_of(
+    surface: Surface, strategy: str, seed: int, budget: int, at_once: int, again: int | None
+) -> TuningTask:
+    """A task that is in no database, for the rules that want one."""
+    optimization = {
+        "strategy": strategy,
+        "objective": "maximize_throughput" if surface.maximize else "minimize_ttft",
+        "max_iterations": budget,
+        "max_parallel_experiments": at_once,
+        "seed": seed,
+        "skip_known_failures": False,  # What is known is kept in the database
+        **({} if again is None else {"repeats": again}),
+    }
+    task = TuningTask()
+    task.describe(
+        from_dict(
+            {
+                "task_name": surface.name,
+                "base_runtime": "vllm",
+                "model": {"id_or_path": "/models/m"},
+                "parameters": dict(surface.raw),
+                "optimization": optimization,
+            }
+        )
+    )
+    return task
+
+
+def _begin(run: Run, step: Step, rng: random.Random, pruning: bool) -> float:
+    """A new row, which runs; the seconds that it will take."""
+    surface, number = run.surface, len(run.rows) + 1
+    start, level, fail = surface.seconds
+    run.rows.append(
+        Past(
+            number=number,
+            repeat_of=step.repeat_of,
+            is_baseline=number == 1,
+            pruned=False,
+            status=Status.BENCHMARKING,
+            parameters=step.configuration,
+            objective_score=None,
+            objective_values=[],
+            penalty=None,
+            feasible=None,
+            error_kind="",
+            error_may_pass=False,
+            reached=None,
+        )
+    )
+    whole = surface.measure(step.configuration, rng)
+    compare = pruning and number > 1 and step.repeat_of is None
+    run.levels[number] = _climbed(run, whole) if compare else whole
+    took = level * len(run.levels[number])
+    run.measuring += took
+    return start + took if whole else fail
+
+
+def _climbed(run: Run, whole: Sequence[LevelResult]) -> list[LevelResult]:
+    """The levels that the ladder would have measured of these."""
+    labels, measured = list(run.surface.loads), []
+    rules = Rules(run.surface.objective)
+    by_label = {level.label: level for level in whole}
+    while by_label and (step := ladder.next_step(labels, measured, _best(run), rules)).level:
+        measured.append(by_label[step.level])
+    return measured
+
+
+def _best(run: Run) -> Standing | None:
+    """The best experiment that has ended."""
+    done = [row for row in run.rows if row.status == Status.SUCCESS and not row.pruned]
+    index = scoring.best(
+        [(row.objective_score, row.feasible) for row in done], run.surface.maximize
+    )
+    return None if index is None else Standing(done[index].number, run.levels[done[index].number])
+
+
+def _ended(run: Run, row: Past) -> Past:
+    levels, rules = run.levels[row.number], Rules(run.surface.objective)
+    if not levels:
+        return row._replace(
+            status=Status.FAILED, feasible=False, error_kind=FailureKind.OUT_OF_MEMORY, reached=0.0
+        )
+    labels = list(run.surface.loads)
+    is_pruned = len(levels) < len(labels)
+    best = _best(run) if is_pruned else None
+    score = ladder.result(labels, levels, best, rules)
+    return row._replace(
+        status=Status.SUCCESS,
+        pruned=is_pruned,
+        feasible=score.feasible,
+        objective_score=score.objective_score,
+        objective_values=list(score.values),
+        penalty=score.penalty,
+    )
+
+
+def winner(run: Run) -> Winner:
+    """The one that the task declares, at its end."""
+    sure = repeats.certainty(run.task, run.rows)
+    if sure is None:
+        return Winner(float("inf"), None)
+    chosen = run.rows[sure.winner.number - 1].parameters
+    holds = None
+    if sure.gain is not None and sure.noise.freedom:
+        true = scoring.gain(run.surface.value(chosen), run.surface.baseline, run.surface.maximize)
+        assert true is not None
+        holds = abs(sure.gain.share - true) <= sure.gain.plus_minus
+    return Winner(run.surface.regret(chosen), holds)
+
+
+# ── Optuna as it comes ──────────────────────────────────────────────────────────────────────
+
+
+def plain_tpe(surface: Surface, seed: int, budget: int, within: float) -> int | None:
+    """Experiments until so near to the best with Optuna's own sampler; None when not in budget.
+
+    It also begins with the baseline, and is told of failures as Optuna's users do.
+    """
+    import optuna
+
+    from experiments.strategies.bayesian import distributions_of, from_optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    rng = random.Random(f"{surface.name}:plain:{seed}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        study = optuna.create_study(
+            direction="maximize" if surface.maximize else "minimize",
+            sampler=optuna.samplers.TPESampler(seed=seed),
+        )
+    if surface.regret({}) <= within:
+        return 1
+    for count in range(2, budget + 1):
+        trial = study.ask(distributions_of(surface.space))
+        configuration: Configuration = from_optuna(surface.space, trial.params)
+        levels = surface.measure(configuration, rng)
+        if not levels:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            continue
+        if surface.regret(configuration) <= within:
+            return count
+        metric = surface.objective.metric
+        study.tell(trial, sum(level.metrics[metric] for level in levels) / len(levels))
+    return None
