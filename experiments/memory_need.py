@@ -54,6 +54,7 @@ class Memory:
                 standing.append(failure)
                 self.matters.update(name for names in differing for name in names)
         self.failed = standing
+        self.needs = [self._need(failure.configuration) for failure in standing]
 
     def _need(self, configuration: Configuration) -> list[float]:
         """The memory-driving numbers, the larger the more."""
@@ -68,8 +69,8 @@ class Memory:
         need = self._need(configuration)
         below = [
             failure
-            for failure in self.failed
-            if _at_least(need, self._need(failure.configuration))
+            for failure, least in zip(self.failed, self.needs, strict=True)
+            if _at_least(need, least)
             and not self.matters.intersection(self._differing(configuration, failure.configuration))
         ]
         if not below or not is_like(configuration, below, but=self.signs):

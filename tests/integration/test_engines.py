@@ -103,6 +103,8 @@ def test_a_real_vllm_search() -> None:
             o for o in task["experiments"] if o["parameters"].get("enable-prefix-caching") is False
         ]
         assert all("--no-enable-prefix-caching" in one["command"] for one in off)
+        assert all(one["effective"]["enable-prefix-caching"] is False for one in off)
+        assert not any(one["without_effect"] for one in task["experiments"])
 
 
 @pytest.mark.skipif(not shutil.which("vllm"), reason="vllm is not on the PATH")
@@ -116,6 +118,10 @@ def test_vllm_bench_measures_a_real_vllm() -> None:
         assert baseline["metrics"]["completed"] == 12
         assert baseline["metrics"]["output_tokens"] == 12 * 16
         assert baseline["metrics"]["latency_p99"] > baseline["metrics"]["ttft_p50"] > 0
+        # What it says it runs with, and in which version, without being asked for it
+        assert (baseline["effective"]["max-seq-len"], baseline["without_effect"]) == (2048, [])
+        assert baseline["effective"]["enable-prefix-caching"] is True
+        assert baseline["environment"]["version"].startswith("0.")
 
 
 @pytest.mark.skipif(not shutil.which("vllm"), reason="vllm is not on the PATH")

@@ -9,6 +9,7 @@ from experiments import ended, knowledge, tuning
 from experiments.models import Experiment, TuningTask, Veto
 from experiments.space import Configuration
 from experiments.states import FailureKind, Status, TaskStatus, VetoState
+from experiments.strategies import STRATEGIES
 from experiments.taskfile import from_dict
 from tests.unit.conftest import SPECIFICATION
 
@@ -68,7 +69,7 @@ def refuses_float3(configuration: Configuration) -> Cause:
     return REFUSED if configuration.get("dtype") == "float3" else None
 
 
-@pytest.mark.parametrize("strategy", ["grid_search", "random", "bayesian"])
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
 def test_a_value_that_the_engine_refused_is_tried_once(
     make_search: MakeTask, strategy: str
 ) -> None:
