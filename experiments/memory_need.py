@@ -23,10 +23,8 @@ class Memory:
     """
 
     def __init__(self, space: Space, outcomes: Sequence[Outcome], numeric: Collection[str]) -> None:
-        self.names = set(space.names)
-        inside = [o for o in outcomes if o.configuration.keys() >= self.names]
-        self.failed = [o for o in inside if o.kind == FailureKind.OUT_OF_MEMORY]
-        self.started = [o for o in inside if o.started and o.kind != FailureKind.OUT_OF_MEMORY]
+        self.failed = [o for o in outcomes if o.kind == FailureKind.OUT_OF_MEMORY]
+        self.started = [o for o in outcomes if o.started and o.kind != FailureKind.OUT_OF_MEMORY]
         signs = {name: self._direction(name) for name in space.names if name in numeric}
         self.signs = {name: sign for name, sign in signs.items() if sign}
         self.words = [name for name in space.names if name not in numeric]
@@ -35,8 +33,8 @@ class Memory:
 
     def _direction(self, name: str) -> int:
         """+1: memory grows with this number, -1: it shrinks, 0: not known to do either."""
-        failed = [float(o.configuration[name]) for o in self.failed]
-        started = [float(o.configuration[name]) for o in self.started]
+        failed = [float(o.configuration[name]) for o in self.failed if name in o.configuration]
+        started = [float(o.configuration[name]) for o in self.started if name in o.configuration]
         if len(failed) < FEW_FAILED or len(started) < FEW_STARTED:
             return 0
         z = rank_test(failed, started)
@@ -56,15 +54,18 @@ class Memory:
         self.failed = standing
         self.needs = [self._need(failure.configuration) for failure in standing]
 
-    def _need(self, configuration: Configuration) -> list[float]:
-        """The memory-driving numbers, the larger the more."""
-        return [sign * float(configuration[name]) for name, sign in self.signs.items()]
+    def _need(self, configuration: Configuration) -> list[float | None]:
+        """The memory-driving numbers, the larger the more; None for one that it does not have."""
+        return [
+            sign * float(configuration[name]) if name in configuration else None
+            for name, sign in self.signs.items()
+        ]
 
     def _differing(self, one: Configuration, other: Configuration) -> list[str]:
-        return [name for name in self.words if identity(one[name]) != identity(other[name])]
+        return [name for name in self.words if _word(one, name) != _word(other, name)]
 
     def judge(self, configuration: Configuration) -> Verdict | None:
-        if not self.signs or not configuration.keys() >= self.names:
+        if not self.signs:
             return None
         need = self._need(configuration)
         below = [
@@ -81,8 +82,16 @@ class Memory:
         return Verdict(FailureKind.OUT_OF_MEMORY, chance_after(len(below)), reason, tuple(names))
 
 
-def _at_least(one: Sequence[float], other: Sequence[float]) -> bool:
-    return all(mine >= yours for mine, yours in zip(one, other, strict=True))
+def _at_least(one: Sequence[float | None], other: Sequence[float | None]) -> bool:
+    """Whether each is; what only one of them has cannot be compared."""
+    return all(
+        mine is yours if mine is None or yours is None else mine >= yours
+        for mine, yours in zip(one, other, strict=True)
+    )
+
+
+def _word(configuration: Configuration, name: str) -> str:
+    return identity(configuration[name]) if name in configuration else ""
 
 
 def rank_test(first: Sequence[float], second: Sequence[float]) -> float:

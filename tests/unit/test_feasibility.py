@@ -124,6 +124,22 @@ def test_memory_may_grow_as_a_number_shrinks() -> None:
     assert evidence.judge({"memory": 0.5, "c": "y"}) is None  # Nothing of that kind has failed
 
 
+def test_what_only_one_has_is_not_compared() -> None:
+    """A parameter that depends on another one is missing where that one has another value."""
+    outcomes = [
+        *worked(8),
+        Outcome({}, "#99"),  # The defaults
+        outcome(1, OOM, a=8, b=4, c="x"),
+        outcome(2, OOM, a=4, b=8, c="x"),
+        outcome(3, OOM, a=8, c="y"),
+    ]
+    evidence = Evidence(TWO, outcomes)
+    assert evidence.judge({"a": 16, "b": 8, "c": "x"}) is not None
+    without = evidence.judge({"a": 16, "c": "y"})
+    assert without is not None and without.sources == ("#3",)
+    assert evidence.judge({"a": 16, "c": "x"}) is None
+
+
 def test_a_direction_that_no_row_shows_is_not_assumed() -> None:
     outcomes = [outcome(1, OOM, a=4, b=4, c="x"), outcome(2, OOM, a=4, b=8, c="x")]
     assert Evidence(TWO, outcomes).judge({"a": 16, "b": 8, "c": "x"}) is None
