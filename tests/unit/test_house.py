@@ -45,12 +45,12 @@ LEAVES = {
         "memory_need",
         "versions",
     ),
-    *("launching", "estimate", "marks", "ladder", "race", "rates", "confidence"),
+    *("confidence", "launching", "estimate", "marks", "ladder", "race", "rates", "confidence"),
     *("lines", "parts", "constraints", "satisfiable", "expressions", "lexer"),
 }
 LEAF_FOLDERS = {"engines", "benchmarks", "strategies"}
 NOUNS = {"models", "experiment", "columns", "live", "pool", "audit", "database"}
-NOUNS |= {"neighbours", "samples", "veto"}
+NOUNS |= {"budget", "neighbours", "samples", "veto"}
 DOORS_FOR_PEOPLE = {
     "admin",
     "views",
