@@ -101,6 +101,7 @@ def task_file(
             "strategy": "grid_search",
             "objective": "maximize_throughput",
             "max_iterations": 20,
+            "repeats": 0,
             **options.pop("optimization", {}),
         },
         "benchmark": {
