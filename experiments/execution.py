@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from experiments.experiment import ATTEMPTS
 from experiments.marks import ProcessId
 from experiments.measuring import Measuring
 from experiments.models import Experiment
+from experiments.pinning import Cores, cores_for
 from experiments.pool import gpu_pool, inventory, is_ours
 from experiments.processes import CannotStart, tail
 from experiments.states import FailureKind, Status
@@ -80,12 +82,12 @@ def give_back(lease: Lease) -> None:
         log.warning("Lease %s is not released: %s", lease.id, error)
 
 
-def cores_of(lease: Lease) -> set[int]:
-    """The cores that belong to the leased GPUs. Of this node, for one that drains left the pool."""
+def cores_of(lease: Lease) -> Cores:
+    """The cores for the leased GPUs. Of this node, for one that drains left the pool."""
     try:
-        return {core for gpu in inventory().gpus() if gpu.uuid in lease.gpus for core in gpu.cores}
+        return cores_for(inventory().gpus(), lease.gpus, os.sched_getaffinity(0))
     except NoDriver:
-        return set()  # The proof before the launch says so
+        return Cores()  # The proof before the launch says so
 
 
 class NodeUnusable(Exception):

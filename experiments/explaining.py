@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from experiments import scoring, tuning
+from experiments import interference, scoring, tuning
 from experiments.figures import plain
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status
@@ -78,6 +78,8 @@ def levels(task: TuningTask, experiments: Sequence[Experiment]) -> list[dict[str
 def markdown(task: TuningTask, experiments: Sequence[Experiment]) -> list[str]:
     """The same for people, with pictures that a Markdown viewer draws (Mermaid)."""
     lines = [*_progress_picture(task, experiments), *_level_table(levels(task, experiments))]
+    if said := interference.sentence(task, experiments):
+        lines += ["## Interference", "", f"{said}, than on a quiet node.", ""]
     found = _insight(task, experiments)
     if found is None:
         return lines

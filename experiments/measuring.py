@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -24,6 +23,7 @@ from experiments.health import is_healthy
 from experiments.marks import Mark, ProcessId, clean_environment
 from experiments.models import Experiment
 from experiments.objectives import parse_objectives
+from experiments.pinning import Cores
 from experiments.pool import inventory, site
 from experiments.processes import Process, head, reserve_port, rotate, tail
 from experiments.rate_climbing import RateClimb
@@ -50,7 +50,7 @@ class Measuring:
         self,
         experiment: Experiment,
         lease: Lease,
-        cores: set[int],
+        cores: Cores,
         *,
         check: Callable[[], None],
         move: Callable[..., None],
@@ -119,7 +119,7 @@ class Measuring:
 
     def _running_engine(self) -> contextlib.AbstractContextManager[Process]:
         own = launching.own_environment(self.file, self.experiment.parameters)
-        return self._running(self.experiment.command, self.engine_log, self.cores, own)
+        return self._running(self.experiment.command, self.engine_log, self.cores.engine, own)
 
     @contextlib.contextmanager
     def _running(
@@ -129,12 +129,13 @@ class Measuring:
 
         At the end it is stopped with all its children.
         """
+        slot = self.cores.engine if self.cores.is_slot else ()
         environment = {
             **clean_environment(
                 settings.ENVIRONMENT, Mark(site(), ProcessId.own(), self.experiment.holder)
             ),
             **(own or {}),
-            **launching.lease_environment(self.lease.gpus, self.cores, self.port, own or {}),
+            **launching.lease_environment(self.lease.gpus, slot, self.port, own or {}),
         }
         process = Process.start(argv, log=log, env=environment, cores=cores)
         self._logs.add(log)
@@ -167,11 +168,13 @@ class Measuring:
         benchmark = BENCHMARKS[self.file.benchmark.generator]
         report = self.experiment.folder / f"{name}.json"
         log = report.with_suffix(".log")
-        elsewhere = os.sched_getaffinity(0) - self.cores if self.cores else set()
         load = self._load(level, seed, stop_when)
         give_up = time.monotonic() + 2 * load.max_seconds + LEVEL_GRACE
         meter = PowerMeter(partial(inventory().power_w, self.lease.gpus))
-        with meter, self._running(benchmark.argv(load, report), log, elsewhere) as generator:
+        with (
+            meter,
+            self._running(benchmark.argv(load, report), log, self.cores.generator) as generator,
+        ):
             while (exit_code := generator.wait(CHECK_EVERY)) is None:
                 self.check()
                 if engine.poll() is not None:

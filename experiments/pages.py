@@ -124,6 +124,12 @@ def numbers(
     words, unit, factor = objective(task)
     score = None if best is None else reports.best_score(task, best, experiments)
     at_once = f"of at most {task.max_parallel_experiments} at once"
+    used = progress.parallel_use(experiments)
+    if used is not None and task.has_ended:
+        at_once = (
+            f"{used[0]:.2g} at once on average, of at most {task.max_parallel_experiments}; "
+            f"{used[1]} of {len(experiments)} chosen while others ran"
+        )
     figures: list[dict[str, Any]] = [
         {
             "label": "Experiments",

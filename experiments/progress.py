@@ -1,8 +1,9 @@
 """How far a task is: when it will have ended, and what each experiment spent its time on."""
 
 import heapq
+import math
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import mean
 
@@ -75,3 +76,23 @@ def left(experiment: Experiment, took: float, now: datetime) -> float:
     """How many seconds it needs yet; one that takes longer than usual ends at any moment."""
     since = experiment.placed_at or now
     return max(0.0, took - (now - since).total_seconds())
+
+
+def parallel_use(experiments: Sequence[Experiment]) -> tuple[float, int] | None:
+    """How the degree of parallelism was used: how many ran at once on the average, from the first
+    start to the last end, and how many were chosen without the result of one that was chosen before
+    and still ran. None before two have ended.
+    """
+    spans = [(e.placed_at, e.finished_at) for e in experiments if e.placed_at and e.finished_at]
+    if len(spans) < 2:
+        return None
+    whole = (max(end for _, end in spans) - min(start for start, _ in spans)).total_seconds()
+    busy = math.fsum((end - start).total_seconds() for start, end in spans)
+    open_until: list[datetime] = []  # A heap of the ends of what was chosen before
+    blind = 0
+    for one in sorted(experiments, key=lambda one: one.number):
+        while open_until and open_until[0] <= one.created_at:
+            heapq.heappop(open_until)
+        blind += bool(open_until)
+        heapq.heappush(open_until, one.finished_at or datetime.max.replace(tzinfo=UTC))
+    return (busy / whole if whole > 0 else 1.0), blind

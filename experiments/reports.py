@@ -7,7 +7,17 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from experiments import effects, explaining, launching, progress, repeats, scoring, tuning, vetoes
+from experiments import (
+    effects,
+    explaining,
+    interference,
+    launching,
+    progress,
+    repeats,
+    scoring,
+    tuning,
+    vetoes,
+)
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import unit_of
 
@@ -29,6 +39,8 @@ def document(task: TuningTask) -> dict[str, Any]:
         "best": None if best is None else result(task, best),
         "certainty": certainty(task, experiments),
         "explanation": explaining.explanation(task, experiments),
+        "interference": interference.document(task, experiments),
+        "parallelism": parallelism(task, experiments),
         "pareto_front": [one.number for one in tuning.front_of(task, experiments)],
         "baseline": None if baseline is None else result(task, baseline),
         "specification": task.specification,
@@ -81,6 +93,19 @@ def certainty(task: TuningTask, experiments: Sequence[Experiment]) -> dict[str, 
         "noise_is_share": sure.noise.is_share,
         "degrees_of_freedom": sure.noise.freedom,
         "sentence": sure.sentence(),
+    }
+
+
+def parallelism(task: TuningTask, experiments: Sequence[Experiment]) -> dict[str, Any] | None:
+    """How the degree of parallelism was used; None before two experiments have ended."""
+    used = progress.parallel_use(experiments)
+    if used is None:
+        return None
+    return {
+        "at_most": task.max_parallel_experiments,
+        "on_average": used[0],
+        "chosen_while_others_ran": used[1],
+        "experiments": len(experiments),
     }
 
 

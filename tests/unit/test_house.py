@@ -45,7 +45,17 @@ LEAVES = {
         "memory_need",
         "versions",
     ),
-    *("confidence", "launching", "estimate", "marks", "ladder", "race", "rates", "confidence"),
+    *(
+        "confidence",
+        "pinning",
+        "launching",
+        "estimate",
+        "marks",
+        "ladder",
+        "race",
+        "rates",
+        "confidence",
+    ),
     *("lines", "parts", "constraints", "satisfiable", "expressions", "lexer"),
 }
 LEAF_FOLDERS = {"engines", "benchmarks", "strategies"}

@@ -123,3 +123,20 @@ def test_one_that_runs_is_in_its_phase_until_now_and_one_that_never_started_in_t
     assert progress.phases(starts, now) == {"waiting": 10, "placed": 1, "starting": 89}
     crashed = make_experiment(starts.task, status=Status.FAILED, queued_at=at[0], finished_at=at[1])
     assert progress.phases(crashed, now) == {"waiting": 10}
+
+
+def test_the_use_of_parallelism_is_how_many_ran_at_once_and_how_many_were_chosen_blindly(
+    make_task: MakeTask, make_experiment: Make, now: datetime
+) -> None:
+    task = make_task()
+
+    def ran(chosen: int, placed: int, finished: int) -> None:
+        moments = {"created_at": chosen, "placed_at": placed, "finished_at": finished}
+        at = {name: now + timedelta(minutes=minute) for name, minute in moments.items()}
+        make_experiment(task, status=Status.SUCCESS, **at)
+
+    assert progress.parallel_use(list(task.experiments.all())) is None
+    ran(0, 0, 10)
+    ran(0, 0, 10)
+    ran(10, 10, 20)
+    assert progress.parallel_use(list(task.experiments.all())) == (1.5, 1)

@@ -1,0 +1,53 @@
+"""What neighbours cost, from levels that were measured with and without them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from experiments import interference
+from experiments.models import Experiment, TuningTask
+from experiments.states import Status
+
+MakeTask = Callable[..., TuningTask]
+Make = Callable[..., Experiment]
+
+
+def level(speed: float, steady: int = 0, starting: int = 0) -> dict[str, Any]:
+    neighbours = {"steady": steady, "starting": starting}
+    metrics = {"output_throughput": speed, "ttft_mean": speed}
+    return {"label": "concurrency 8", "metrics": metrics, "neighbours": neighbours}
+
+
+def test_a_slowdown_compares_a_configuration_with_itself(
+    make_task: MakeTask, make_experiment: Make
+) -> None:
+    task = make_task()
+    done = {"status": Status.SUCCESS, "feasible": True}
+    first = make_experiment(task, levels=[level(80.0, starting=1)], **done)
+    make_experiment(task, levels=[level(500.0, steady=2)], **done)  # Faster, but another one
+    make_experiment(task, levels=[level(98.0, steady=1)], repeat_of=first.number, **done)
+    make_experiment(task, levels=[level(100.0)], repeat_of=first.number, **done)
+    found = {one.neighbours: one for one in interference.slowdowns(task, task.experiments.all())}
+    assert found["steady"].share == pytest.approx(0.02)
+    assert found["starting"].share == pytest.approx(0.20)
+    assert [one.pairs for one in found.values()] == [1, 1]
+
+
+def test_a_level_that_was_measured_again_is_compared_with_itself(
+    make_task: MakeTask, make_experiment: Make
+) -> None:
+    task = make_task(objective="minimize_ttft")
+    levels = [{**level(1.0), "superseded": level(1.3, starting=1)}]
+    make_experiment(task, levels=levels, status=Status.SUCCESS, feasible=True)
+    assert interference.sentence(task, task.experiments.all()) == (
+        "30% worse while a neighbour started (1 level)"
+    )
+
+
+def test_nothing_is_said_of_what_was_measured_in_one_way_only(
+    make_task: MakeTask, make_experiment: Make
+) -> None:
+    task = make_task()
+    make_experiment(task, levels=[level(80.0, steady=1)], status=Status.SUCCESS, feasible=True)
+    assert interference.sentence(task, task.experiments.all()) == ""
