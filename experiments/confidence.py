@@ -23,17 +23,31 @@ MOST_EACH = 5  # measurements of one configuration: two that are the same never 
 class Measured:
     """Every score of one configuration in one task; `number` is its first experiment's.
 
-    `feasible`: it met the objectives, and ran to the end, each time.
+    `feasible`: it met the objectives, and ran to the end, each time. `was_pruned`: the first score
+    is an estimate, from the load levels that were measured before it had lost to the best.
     """
 
     number: int
     scores: tuple[float, ...]
     feasible: bool
     is_baseline: bool = False
+    was_pruned: bool = False
 
     @property
     def times(self) -> int:
         return len(self.scores)
+
+    @property
+    def counted(self) -> tuple[float, ...]:
+        """The scores that say how good it is. Once it was measured again, the one that it was
+        chosen by does not: the best of many is mostly luck. The baseline was not chosen.
+        """
+        return self.scores if self.is_baseline or self.times < 2 else self.scores[1:]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether one of its scores is a measurement of all its load levels."""
+        return self.times > self.was_pruned
 
 
 @dataclass(frozen=True)
@@ -67,11 +81,12 @@ class Noise:
         """
         if not self.freedom:
             return math.inf
-        return self.t * self.deviation * math.sqrt(1 / one.times + 1 / other.times)
+        share = 1 / len(one.counted) + 1 / len(other.counted)
+        return self.t * self.deviation * math.sqrt(share)
 
     def differ(self, one: Measured, other: Measured) -> bool:
         """Whether they are different beyond the noise."""
-        apart = abs(self.scale(one.scores) - self.scale(other.scores))
+        apart = abs(self.scale(one.counted) - self.scale(other.counted))
         return apart > self.half_width(one, other)
 
 
@@ -89,7 +104,11 @@ class Gain:
 
 def noise_of(measured: Iterable[Measured]) -> Noise:
     """The noise that all repeated configurations show together (the pooled variance)."""
-    every = [one.scores for one in measured if one.scores]
+    every = [
+        one.counted if len(one.counted) > 1 or one.was_pruned else one.scores
+        for one in measured
+        if one.scores
+    ]
     is_share = all(score > 0 for scores in every for score in scores)
     squares, freedom = 0.0, 0
     for scores in every:
@@ -102,7 +121,7 @@ def noise_of(measured: Iterable[Measured]) -> Noise:
 
 def gain(one: Measured, other: Measured, noise: Noise, maximize: bool) -> Gain | None:
     """How much better `one` is than `other`; None when that has no meaning."""
-    value, base = noise.value(one.scores), noise.value(other.scores)
+    value, base = noise.value(one.counted), noise.value(other.counted)
     if base == 0 or one.number == other.number:
         return None
     share = (value - base if maximize else base - value) / abs(base)
@@ -118,7 +137,7 @@ def leader(measured: Iterable[Measured], maximize: bool) -> Measured | None:
     One that was measured once does not win against one that was measured again, unless it is
     better beyond the noise: the best of many single measurements is a lucky one.
     """
-    everyone = [one for one in measured if one.scores]
+    everyone = [one for one in measured if one.is_known]
     able = [one for one in everyone if one.feasible]
     if not able:
         return None
@@ -147,7 +166,8 @@ def next_to_repeat(measured: Sequence[Measured], maximize: bool) -> Measured | N
     """What another measurement would tell most of; None when the winner is certain.
 
     First the best of all until it was measured twice; then, in turn, the winner and the best of
-    those that cannot be told from it, its defaults among them.
+    those that cannot be told from it, its defaults among them. What was pruned is among them, too:
+    when the one that it lost to was lucky, it may be the best.
     """
     able = [one for one in measured if one.feasible and one.scores]
     if not able:
@@ -172,5 +192,5 @@ def baseline_is_due(searched: int, to_search: int, repeats: int, times: int) -> 
 
 
 def _goodness(one: Measured, noise: Noise, maximize: bool) -> float:
-    value = noise.scale(one.scores)
+    value = noise.scale(one.counted)
     return value if maximize else -value

@@ -43,7 +43,7 @@ class Certainty:
     """How sure a task's winner is."""
 
     winner: Measured
-    score: float  # Of all its measurements
+    score: float  # Of the measurements that count
     gain: Gain | None  # Over the baseline
     noise: Noise
     alike: list[Measured]  # What cannot be told from it
@@ -83,7 +83,7 @@ def measured(rows: Iterable[Row]) -> list[Measured]:
     """
     groups: dict[int, list[Row]] = {}
     for row in rows:
-        if row.status in ENDED and not row.pruned and not is_innocent(row):
+        if row.status in ENDED and not is_innocent(row):
             groups.setdefault(row.repeat_of or row.number, []).append(row)
     return [
         Measured(
@@ -97,6 +97,7 @@ def measured(rows: Iterable[Row]) -> list[Measured]:
             ),
             feasible=all(row.status == Status.SUCCESS and row.feasible for row in group),
             is_baseline=any(row.is_baseline for row in group),
+            was_pruned=group[0].pruned,
         )
         for number, group in sorted(groups.items())
     ]
@@ -134,7 +135,7 @@ def next_finalist(task: TuningTask, rows: Sequence[Row]) -> int | None:
 
 def certainty(task: TuningTask, rows: Iterable[Row]) -> Certainty | None:
     """How sure the winner is; None while there is none, or a front instead of one."""
-    groups = [one for one in measured(rows) if one.scores]
+    groups = [one for one in measured(rows) if one.is_known]
     maximize = task.objectives.maximize
     winner = None if task.objectives.has_front else confidence.leader(groups, maximize)
     if winner is None:
@@ -143,7 +144,7 @@ def certainty(task: TuningTask, rows: Iterable[Row]) -> Certainty | None:
     baseline = next((one for one in groups if one.is_baseline and one.feasible), None)
     gain = confidence.gain(winner, baseline, noise, maximize) if baseline else None
     alike = confidence.rivals(winner, groups, maximize) if noise.freedom else []
-    return Certainty(winner, noise.value(winner.scores), gain, noise, alike)
+    return Certainty(winner, noise.value(winner.counted), gain, noise, alike)
 
 
 def _percent(share: float) -> str:

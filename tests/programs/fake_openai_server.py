@@ -9,9 +9,19 @@ import asyncio
 import itertools
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+
+# What crowns a wrong winner where it is taken at its first word
+BEHAVIOURS: dict[str, dict[str, Any]] = {
+    "steady": {"tpot": 0.004},
+    "collapses": {"tpot": 0.001, "collapse_above": 1},
+    "fails": {"exit_after": 0.0},
+    "errors": {"tpot": 0.001, "error_rate": 0.5},
+    "lucky": {"tpot": 0.002},  # At its first start
+}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -36,7 +46,16 @@ def parse_arguments() -> argparse.Namespace:
     add("--startup-delay", type=float, default=0.0, help="seconds before it listens")
     add("--exit-after", type=float, help="seconds of listening before it dies")
     add("--exit-code", type=int, default=1, help="with which it dies")
-    return parser.parse_args()
+    add("--behaviour", choices=BEHAVIOURS, help="several of these at once, by one word")
+    add("--luck", type=Path, help="a file: while it is missing, a lucky server is fast, once")
+    arguments = parser.parse_args()
+    vars(arguments).update(BEHAVIOURS.get(arguments.behaviour, {}))
+    if arguments.behaviour == "lucky":
+        try:
+            arguments.luck.touch(exist_ok=False)
+        except FileExistsError:
+            arguments.tpot = 0.012
+    return arguments
 
 
 class Server:

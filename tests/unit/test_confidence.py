@@ -34,8 +34,26 @@ def test_a_lucky_single_measurement_does_not_beat_one_that_was_measured_again() 
 
 
 def test_one_that_is_better_beyond_the_noise_wins_after_one_measurement() -> None:
-    confirmed, better = one(2, 110.0, 108.0, 112.0), one(3, 160.0)
+    confirmed, better = one(2, 110.0, 108.0, 112.0, 109.0), one(3, 160.0)
     assert leader([confirmed, better], maximize=True) is better
+
+
+def test_the_measurement_that_it_was_chosen_by_does_not_count_any_more() -> None:
+    steady, lucky = one(2, 100.0, 101.0, 99.0), one(3, 300.0, 50.0, 50.5)
+    assert leader([steady, lucky], maximize=True) is steady
+
+
+def test_the_baseline_was_not_chosen_and_all_of_its_measurements_count() -> None:
+    assert one(1, 300.0, 50.0, baseline=True).counted == (300.0, 50.0)
+
+
+def test_what_lost_to_a_lucky_one_is_measured_again_to_its_end() -> None:
+    lucky = one(2, 300.0, 50.0)
+    pruned = Measured(3, (100.0,), True, was_pruned=True)
+    assert leader([lucky, pruned], maximize=True) is lucky  # An estimate cannot win
+    assert next_to_repeat([lucky, pruned], maximize=True) is pruned
+    measured = Measured(3, (100.0, 98.0), True, was_pruned=True)
+    assert leader([lucky, measured], maximize=True) is measured
 
 
 def test_infeasible_ones_never_win_however_often_they_were_measured() -> None:
@@ -68,7 +86,7 @@ def test_without_a_repeat_nothing_is_real() -> None:
 
 @pytest.mark.parametrize(("maximize", "share"), [(True, 0.18), (False, 0.18 / 1.18)])
 def test_a_gain_is_a_share_of_the_baseline_with_its_interval(maximize: bool, share: float) -> None:
-    high, low = one(2, 117.0, 118.0, 119.0), one(1, 99.5, 100.0, 100.5)
+    high, low = one(2, 150.0, 117.0, 118.0, 119.0), one(3, 70.0, 99.5, 100.0, 100.5)
     winner, base = (high, low) if maximize else (low, high)
     found = gain(winner, base, noise_of([high, low]), maximize)
     assert found is not None and found.is_real

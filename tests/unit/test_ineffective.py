@@ -43,7 +43,7 @@ def test_a_tokenizer_has_an_effect_for_vllms_generator_only() -> None:
 
 def test_an_arrival_has_an_effect_with_a_request_rate_only() -> None:
     lines = warnings(VLLM, benchmark={"arrival": "constant"})
-    assert lines == ["benchmark.arrival: has no effect without request_rate"]
+    assert lines == ["benchmark.arrival: has no effect without request_rate or rate_search"]
     assert warnings(VLLM, benchmark={"arrival": "constant", "request_rate": [2]}) == []
 
 
