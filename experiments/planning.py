@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError
 
-from experiments import launching
+from experiments import budget, launching
 from experiments.errors import BadInput
 from experiments.estimate import Estimate, estimate
 from experiments.models import TuningTask
@@ -149,18 +149,22 @@ class Plan:
     warnings: list[str] = field(default_factory=list)
     memory_mb: int = 0  # free on each GPU of the first experiment; 0: no minimum
     memory_is_estimated: bool = False
+    repeats: int = 0  # of the experiments
 
     def lines(self) -> Iterable[str]:
         """For people."""
         total = "infinitely many" if self.combinations is None else str(self.combinations)
         if self.combinations is not None and not self.combinations_are_counted:
             total = f"at most {total} (too many to count those that the constraints allow)"
-        baseline = " (the first is the engine's defaults)" if self.baseline else ""
+        notes = ["the first is the engine's defaults"] if self.baseline else []
+        if self.repeats:
+            notes.append(f"{self.repeats} measure again what was found")
+        why = f" ({', '.join(notes)})" if notes else ""
         needs = " or ".join(map(str, self.gpus_per_experiment))
         pool = "unknown" if self.gpus_in_pool is None else self.gpus_in_pool
         yield f"task            {self.name}"
         yield f"combinations    {total}, searched by {self.strategy}"
-        yield f"experiments     at most {self.experiments}{baseline}, {self.parallel} at once"
+        yield f"experiments     at most {self.experiments}{why}, {self.parallel} at once"
         yield f"GPUs            {needs} for each experiment, {pool} in the pool"
         if self.memory_mb:
             yield f"memory          {self._memory()}"
@@ -187,7 +191,8 @@ def plan(file: TaskFile) -> Plan:
     space = file.space()
     size = space.size()
     baseline = file.base_runtime != "job"
-    budget = file.optimization.max_iterations
+    task = TuningTask()
+    task.describe(file)
     first = {} if baseline else space.first()
     said = "min_memory_mb" in file.resources.model_fields_set
     warnings = list(file.warnings)
@@ -197,7 +202,8 @@ def plan(file: TaskFile) -> Plan:
         name=file.task_name,
         combinations=space.bound() if size is None else size,
         combinations_are_counted=size is not None,
-        experiments=budget if size is None else min(budget, size + baseline),
+        experiments=budget.most_experiments(task),
+        repeats=budget.planned_repeats(task),
         baseline=baseline,
         strategy=file.optimization.strategy,
         parallel=file.optimization.max_parallel_experiments,

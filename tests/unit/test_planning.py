@@ -172,3 +172,13 @@ def test_a_dry_run_says_whose_memory_it_is_where_configurations_differ(
     folder = str(write_folder(tmp_path / "model"))
     plan = planning.plan(file(model={"id_or_path": folder}, parameters={"tp": [1, 2]}))
     assert any("free on each GPU of the first (estimated" in line for line in plan.lines())
+
+
+def test_a_plan_says_how_many_experiments_measure_again(db: None) -> None:
+    optimization = {"objective": "maximize_throughput", "max_iterations": 10}
+    file = from_dict({**SPECIFICATION, "optimization": {**optimization, "strategy": "gp"}})
+    plan = planning.plan(file)
+    assert (plan.experiments, plan.repeats) == (8, 1)  # Six combinations, the defaults, one again
+    assert "at most 8 (the first is the engine's defaults, 1 measure again" in "\n".join(
+        plan.lines()
+    )
