@@ -56,9 +56,8 @@ class Certainty:
             return f"{by}nothing was measured twice, so the noise is not known"
         others = [f"#{one.number}" for one in self.alike if not one.is_baseline]
         if self.winner.is_baseline:
-            return "the engine's defaults" + (
-                f", within noise of {_joined(others)}" if others else ""
-            )
+            like = f"; within noise of {_joined(others)}" if others else ""
+            return f"nothing is better than the engine's defaults{like}"
         if self.gain is None:
             if others:
                 return f"within noise of {_joined(others)}"
