@@ -4,7 +4,7 @@ import heapq
 import random
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from experiments import ladder, repeats, scoring, tuning
@@ -126,20 +126,29 @@ def _begin(run: Run, step: Step, rng: random.Random, pruning: bool) -> float:
     )
     whole = surface.measure(step.configuration, rng)
     compare = pruning and number > 1 and step.repeat_of is None
-    run.levels[number] = _climbed(run, whole) if compare else whole
-    took = level * len(run.levels[number])
+    run.levels[number], parts = _climbed(run, whole) if compare else (whole, float(len(whole)))
+    took = level * parts
     run.measuring += took
     return start + took if whole else fail
 
 
-def _climbed(run: Run, whole: Sequence[LevelResult]) -> list[LevelResult]:
-    """The levels that the ladder would have measured of these."""
-    labels, measured = list(run.surface.loads), []
+def _climbed(run: Run, whole: Sequence[LevelResult]) -> tuple[list[LevelResult], float]:
+    """The levels that the ladder would have measured of these, and how many that took.
+
+    A level ends when what is needed cannot be reached any more. So many tokens in so many seconds
+    is known too slow as soon as these seconds are over: after the share value / needed of its time.
+    """
+    labels, parts = list(run.surface.loads), 0.0
+    measured: list[LevelResult] = []
     rules = Rules(run.surface.objective)
     by_label = {level.label: level for level in whole}
     while by_label and (step := ladder.next_step(labels, measured, _best(run), rules)).level:
-        measured.append(by_label[step.level])
-    return measured
+        level = by_label[step.level]
+        value = level.metrics[rules.objective.metric]
+        is_lost = step.needed is not None and rules.objective.maximize and value < step.needed
+        parts += value / step.needed if is_lost and step.needed else 1.0
+        measured.append(replace(level, stopped_early="too slow") if is_lost else level)
+    return measured, parts
 
 
 def _best(run: Run) -> Standing | None:
@@ -158,7 +167,7 @@ def _ended(run: Run, row: Past) -> Past:
             status=Status.FAILED, feasible=False, error_kind=FailureKind.OUT_OF_MEMORY, reached=0.0
         )
     labels = list(run.surface.loads)
-    is_pruned = len(levels) < len(labels)
+    is_pruned = len(levels) < len(labels) or any(level.stopped_early for level in levels)
     best = _best(run) if is_pruned else None
     score = ladder.result(labels, levels, best, rules)
     return row._replace(
