@@ -36,7 +36,7 @@ def _insight(task: TuningTask, experiments: Sequence[Experiment]) -> Insight | N
     rows = [
         tuning.Past._make(getattr(one, name) for name in tuning.Past._fields)
         for one in experiments
-        if one.repeat_of is None and not one.pruned
+        if one.repeat_of is None
     ]
     return insight(
         task.file.space(),

@@ -39,7 +39,7 @@ def as_csv(task: TuningTask) -> str:
     experiments = list(task.experiments.all())
     parameters = list(dict.fromkeys(name for e in experiments for name in e.parameters))
     metrics = list(dict.fromkeys(name for e in experiments for name in e.metrics))
-    fixed = ("number", "attempt", "status", "feasible", "pruned", "objective_score")
+    fixed = ("number", "repeat_of", "attempt", "status", "feasible", "pruned", "objective_score")
     several = [
         f"objective {one['metric']}" for one in reports.objectives(task) if task.objectives.several
     ]
@@ -79,7 +79,8 @@ def as_markdown(task: TuningTask) -> str:
         score = "" if e.objective_score is None else f"{e.objective_score:.4g}"
         chosen = ", ".join(f"{name}={value}" for name, value in e.parameters.items())
         score = f"≈ {score}" if e.pruned else score
-        note = f"pruned {e.pruned_why}" if e.pruned else e.error_message
+        again = f"#{e.repeat_of} again" if e.repeat_of else ""
+        note = f"pruned {e.pruned_why}" if e.pruned else e.error_message or again
         lines.append(_row([str(e.number), e.status, score, str(e.feasible), chosen, note]))
     lines += vetoes.markdown(task)
     return "\n".join(lines) + "\n"
@@ -92,7 +93,7 @@ def _winner(task: TuningTask, experiments: Sequence[Experiment]) -> list[str]:
     line = f"**Winner: #{best.number}**, score {reports.best_score(task, best, experiments):.4g}"
     sure, share = repeats.certainty(task, experiments), reports.best_gain(task, experiments)
     if sure is not None:
-        line += f"; against the engine's defaults: {sure.sentence()}"
+        line += f": {sure.sentence()}"
     elif share is not None:
         line += f", {share:+.1%} against the engine's defaults"
     return [line, "", "```", reports.launch_line(task, best), "```", ""]

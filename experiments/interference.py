@@ -72,7 +72,8 @@ def sentence(task: TuningTask, experiments: Iterable[Experiment]) -> str:
     """For people; empty while nothing was measured both ways."""
     words = {STEADY: "beside steady neighbours", STARTING: "while a neighbour started"}
     parts = [
-        f"{one.share:.0%} worse {words[one.neighbours]} ({one.pairs} level{'s' * (one.pairs > 1)})"
+        f"{abs(one.share):.0%} {'worse' if one.share > 0 else 'better'} {words[one.neighbours]} "
+        f"({one.pairs} level{'s' * (one.pairs > 1)})"
         for one in slowdowns(task, experiments)
     ]
     return ", ".join(parts)

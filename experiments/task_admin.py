@@ -97,7 +97,8 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
                 "fields": (
                     "search_space",
                     "constraints",
-                    ("strategy", "seed", "pruning"),
+                    ("strategy", "seed"),
+                    "pruning",
                     ("skip_known_failures", "reuse"),
                 )
             },
@@ -106,9 +107,11 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
             "Budget",
             {
                 "fields": (
-                    ("max_experiments", "repeats", "timeout"),
+                    ("max_experiments", "repeats"),
                     ("max_parallel_experiments", "priority"),
-                    ("gpus", "min_memory_mb", "min_host_memory_mb", "price_per_gpu_hour"),
+                    ("timeout", "price_per_gpu_hour"),
+                    ("gpus", "min_memory_mb"),
+                    "min_host_memory_mb",
                 )
             },
         ),
@@ -118,7 +121,8 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
                 "description": "Not for jobs: their command is the measurement.",
                 "fields": (
                     "traffic_scenarios",
-                    ("num_concurrency", "request_rate", "rate_search"),
+                    ("num_concurrency", "request_rate"),
+                    "rate_search",
                     ("max_requests", "max_minutes"),
                     *("generator", "slo"),
                 ),

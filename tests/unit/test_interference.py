@@ -45,6 +45,16 @@ def test_a_level_that_was_measured_again_is_compared_with_itself(
     )
 
 
+def test_a_neighbour_that_did_no_harm_is_not_called_worse(
+    make_task: MakeTask, make_experiment: Make
+) -> None:
+    task = make_task()
+    levels = [{**level(100.0), "superseded": level(110.0, starting=1)}]
+    make_experiment(task, levels=levels, status=Status.SUCCESS, feasible=True)
+    said = interference.sentence(task, task.experiments.all())
+    assert said == "10% better while a neighbour started (1 level)"
+
+
 def test_nothing_is_said_of_what_was_measured_in_one_way_only(
     make_task: MakeTask, make_experiment: Make
 ) -> None:
