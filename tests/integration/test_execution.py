@@ -180,7 +180,7 @@ def test_an_engine_that_ignores_sigterm_is_gone_within_seconds(placed: Make) -> 
 def test_a_log_that_is_flooded_has_a_cap_and_the_cause_is_found(placed: Make) -> None:
     flood = "head -c 45000000 /dev/zero | tr '\\0' '\\n'"
     noise = "yes INFO 11-23 22:29:57 [a.py:1] noise | head -c 300000"
-    script = f"{flood}; sleep 1; {flood}; echo 'ValueError: no layer 7'; {noise}; exit 3"
+    script = f"{flood}; sleep 3; {flood}; echo 'ValueError: no layer 7'; {noise}; exit 3"
     failed = run(placed(shell(script)))
     assert failed.error_message == "ValueError: no layer 7"
     [log, before] = sorted(failed.folder.parent.glob("1-1/engine.log*"))
