@@ -17,7 +17,7 @@ from django_celery_results.models import GroupResult, TaskResult
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from experiments import logs, pages, views
+from experiments import effects, logs, pages, views
 from experiments.documents import write_yaml
 from experiments.figures import elapsed, number, objective, plain, reached
 from experiments.level_table import level_table
@@ -115,8 +115,11 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
             "Failure",
             {"fields": ("error_kind", "error_message", "where", "may_pass", "lines")},
         ),
-        ("Configuration", {"fields": ("configuration", "command_line")}),
-        ("Result", {"fields": ("score", "feasible", "holds_at", "pruning", "levels", "results")}),
+        ("Configuration", {"fields": ("configuration", "remarks", "command_line")}),
+        (
+            "Result",
+            {"fields": ("score", "feasible", "holds_at", "pruning", "load_levels", "results")},
+        ),
         (
             "Where and when",
             {"fields": ("node", "gpu_names", "begun", "duration", "phases")},
@@ -198,6 +201,12 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     def configuration(self, experiment: Experiment) -> SafeString:
         return block(write_yaml(experiment.parameters) if experiment.parameters else "defaults")
 
+    @column("Remarks")
+    def remarks(self, experiment: Experiment) -> str:
+        again = f"measures #{experiment.repeat_of} again" if experiment.repeat_of else ""
+        said = [again, experiment.measured_as, *effects.without_effect(experiment)]
+        return "; ".join(filter(None, said)) or "–"
+
     @column("Command")
     def command_line(self, experiment: Experiment) -> SafeString:
         return block("\n".join(experiment.command) or "–")
@@ -207,7 +216,7 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
         return experiment.pruned_why or "–"
 
     @column("Load levels")
-    def levels(self, experiment: Experiment) -> SafeString | str:
+    def load_levels(self, experiment: Experiment) -> SafeString | str:
         return SafeString(level_table(experiment)) or "–"
 
     @column("Measured")

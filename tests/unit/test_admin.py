@@ -413,3 +413,19 @@ def test_an_experiment_that_has_not_failed_shows_no_failure(
     assert (
         "Worth a retry" not in admin_client.get(url("experiment_change", works.pk)).content.decode()
     )
+
+
+def test_an_experiments_load_levels_are_a_table_and_a_repeat_says_of_what(
+    staff: Callable[..., Client], make_experiment: MakeExperiment
+) -> None:
+    first = make_experiment(status=Status.SUCCESS)
+    level = {"label": "D(9,9) · concurrency 4", "feasible": True, "violations": [], "seconds": 1.5}
+    again = make_experiment(
+        first.task,
+        repeat_of=first.number,
+        levels=[{**level, "metrics": {"output_throughput": 123.0}}],
+        status=Status.SUCCESS,
+    )
+    page = staff("view_experiment").get(url("experiment_change", again.pk)).content.decode()
+    assert "<td>D(9,9) · concurrency 4</td>" in page and "&#x27;label&#x27;" not in page
+    assert "measures #1 again" in page
