@@ -53,7 +53,7 @@ def test_of_repeats_the_mean_counts(make_task: MakeTask, make_experiment: Make) 
 def test_the_noise_is_the_usual_one_until_repeats_correct_it() -> None:
     once = Measured(1, (100.0,), True)
     assert noise([]) == noise([once]) == pytest.approx(NOISE)
-    quiet = Measured(2, (100.0,) * 13, True)
+    quiet = Measured(2, (100.0,) * 14, True)  # The one that it was chosen by does not count
     assert noise([once, quiet]) == pytest.approx(NOISE / 2)
     assert noise([Measured(2, (100.0, 200.0), True)]) > NOISE
     assert noise([Measured(2, (0.0, 5.0), True)]) == NOISE
