@@ -22,7 +22,8 @@ serve:  ## everything, without engine and demo
 
 test:  ## unit and integration tests; what needs an engine, Chromium, a GPU or a minute is left out
 	@$(PYTHON) install.py --dev
-	@.venv/bin/python -m pytest -n 2 -m "not stress and not engine and not browser and not gpu"
+	@.venv/bin/python -m pytest -n 2 tests/unit
+	@.venv/bin/python -m pytest -m "not stress and not engine and not browser and not gpu" --ignore tests/unit
 
 stress:  ## many processes, kill -9, Redis restarts: does an invariant ever break?
 	@$(PYTHON) install.py --dev
