@@ -230,12 +230,7 @@ class Climb:
             "pruned_why": pruned,
             "metrics": scoring.overall(levels),
             "levels": [self._document(one) for one in self._in_order()],
-            "objective_value": score.value,
-            "objective_values": list(score.values),
-            "penalty": score.penalty,
-            "objective_score": score.objective_score,
-            "feasible": score.feasible,
-            "holds_at": score.holds_at or "",
+            **score.columns(),
             "samples": [sample for one in self._in_order() for sample in self._samples(one)],
         }
 

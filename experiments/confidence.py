@@ -63,7 +63,8 @@ class Noise:
 
     def value(self, scores: Sequence[float]) -> float:
         """What these measurements say together: their mean, of ratios the geometric one."""
-        return math.exp(fmean(map(math.log, scores))) if self.is_share else fmean(scores)
+        middle = self.scale(scores)
+        return math.exp(middle) if self.is_share else middle
 
     def scale(self, scores: Sequence[float]) -> float:
         """The same on the scale on which noise adds up."""

@@ -33,14 +33,10 @@ def explanation(task: TuningTask, experiments: Sequence[Experiment]) -> dict[str
 
 
 def _insight(task: TuningTask, experiments: Sequence[Experiment]) -> Insight | None:
-    rows = [
-        tuning.Past._make(getattr(one, name) for name in tuning.Past._fields)
-        for one in experiments
-        if one.repeat_of is None
-    ]
+    searched = [one for one in experiments if one.repeat_of is None]
     return insight(
         task.file.space(),
-        [tuning.trial(row, task.objectives) for row in rows],
+        [tuning.trial(one, task.objectives) for one in searched],
         maximize=task.objectives.maximize,
         seed=task.file.optimization.seed,
     )

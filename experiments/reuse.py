@@ -94,12 +94,7 @@ def results(file: TaskFile, found: Experiment) -> dict[str, Any]:
     return {
         "metrics": scoring.overall(levels),
         "levels": documents,
-        "objective_value": score.value,
-        "objective_values": list(score.values),
-        "penalty": score.penalty,
-        "objective_score": score.objective_score,
-        "feasible": score.feasible,
-        "holds_at": score.holds_at or "",
+        **score.columns(),
     }
 
 

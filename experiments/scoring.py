@@ -7,6 +7,7 @@ from an average: it makes the whole experiment infeasible, and infeasible ones n
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from experiments.errors import ExperimentFailed
 from experiments.objectives import (
@@ -61,6 +62,17 @@ class Score:
     levels: list[Verdict]
     holds_at: str | None
     reasons: list[str]
+
+    def columns(self) -> dict[str, Any]:
+        """The same as an experiment's row has it."""
+        return {
+            "objective_value": self.value,
+            "objective_values": list(self.values),
+            "penalty": self.penalty,
+            "objective_score": self.objective_score,
+            "feasible": self.feasible,
+            "holds_at": self.holds_at or "",
+        }
 
 
 def score(

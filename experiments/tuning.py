@@ -122,7 +122,7 @@ def next_configuration(task: TuningTask, experiments: Sequence[Past]) -> Configu
     return knowledge.allowed(task, trials, ask)
 
 
-def trial(experiment: Past, objectives: Objectives) -> Trial:
+def trial(experiment: Past | Experiment, objectives: Objectives) -> Trial:
     """An experiment as a strategy sees it. What was lost, cancelled, or failed for a reason that
     may pass says nothing of its configuration."""
     succeeded = experiment.status == Status.SUCCESS

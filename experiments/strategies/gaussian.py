@@ -8,14 +8,15 @@ accident.
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from experiments.strategies.encoding import Encoding
 
 if TYPE_CHECKING:
     import numpy as np
 
-    Array = np.ndarray[tuple[Any, ...], np.dtype[np.floating[Any]]]
+    from experiments.strategies.encoding import Array
+
     Draws = np.random.Generator
 
 FIRST_GUESSES = 64

@@ -3,7 +3,7 @@
 import random
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from experiments.space import Configuration, Space
 from experiments.strategies.base import Trial
@@ -14,7 +14,7 @@ from experiments.strategies.gaussian import Posterior
 if TYPE_CHECKING:
     import numpy as np
 
-    Array = np.ndarray[tuple[Any, ...], np.dtype[np.floating[Any]]]
+    from experiments.strategies.encoding import Array
 
 MODEL_AFTER = 4  # finished trials, far from each other, before a model is asked
 MOST_TRIALS = 100  # that a model learns from: its time grows with their cube

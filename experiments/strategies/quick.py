@@ -42,8 +42,11 @@ class Quick:
 
 def _middle(space: Space) -> Configuration:
     """Where the climb begins: the middle of each range, the first of each choice."""
-    start = {one.name: one.at(0.5 if is_ordered(one) else 0.0) for one in space.dimensions}
-    return space.active(start)
+    return space.active(_start(space))
+
+
+def _start(space: Space) -> Configuration:
+    return {one.name: one.at(0.5 if is_ordered(one) else 0.0) for one in space.dimensions}
 
 
 def _steps(space: Space, here: Configuration, rng: random.Random) -> Iterator[Configuration]:
@@ -72,5 +75,4 @@ def _values(dimension: Dimension, value: Value, length: float) -> Iterator[Value
 
 def _with(space: Space, here: Configuration, name: str, value: Value) -> Configuration:
     """One value changed; a parameter that exists only now begins in its middle."""
-    start = {one.name: one.at(0.5 if is_ordered(one) else 0.0) for one in space.dimensions}
-    return space.active({**start, **here, name: value})
+    return space.active({**_start(space), **here, name: value})
