@@ -23,12 +23,13 @@ from experiments.errors import (
     MovedElsewhere,
 )
 from experiments.experiment import ATTEMPTS
+from experiments.log_files import tail
 from experiments.marks import ProcessId
 from experiments.measuring import Measuring
 from experiments.models import Experiment
 from experiments.pinning import Cores, cores_for
 from experiments.pool import gpu_pool, inventory, is_ours
-from experiments.processes import CannotStart, tail
+from experiments.processes import CannotStart
 from experiments.states import FailureKind, Status
 from gpupool import KeepAlive, Lease, NoDriver, PoolUnreachable, doubts
 

@@ -2,8 +2,8 @@
 
 from django.conf import settings
 
+from experiments.log_files import tail
 from experiments.models import Experiment
-from experiments.processes import tail
 
 
 def end_of(experiment: Experiment) -> str:

@@ -20,12 +20,13 @@ from experiments.engines.failures import explain, last_lines
 from experiments.engines.job import read_metrics
 from experiments.errors import ExperimentFailed
 from experiments.health import is_healthy
+from experiments.log_files import head, rotate, tail
 from experiments.marks import Mark, ProcessId, clean_environment
 from experiments.models import Experiment
 from experiments.objectives import parse_objectives
 from experiments.pinning import Cores
 from experiments.pool import inventory, site
-from experiments.processes import Process, head, reserve_port, rotate, tail
+from experiments.processes import Process, reserve_port
 from experiments.rate_climbing import RateClimb
 from experiments.states import FailureKind
 from gpupool import Lease

@@ -17,11 +17,10 @@ from typing import Self
 
 import psutil
 
+from experiments.log_files import tail
+
 # Imported, not run as a script, so that it is compiled once and not at each start
 KEEPER = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); import keeper; keeper.run()"
-
-
-LOG_CAP = 32 * 2**20  # bytes of a log, and as many of the part before
 
 
 class CannotStart(OSError):
@@ -222,52 +221,6 @@ def run(
             if exit_code is None:
                 process.stop(0)
         return Completed(exit_code, tail(log))
-
-
-def rotate(log: Path, cap: int = LOG_CAP) -> None:
-    """Keep a log below `cap` bytes, and as many of what was before in `<log>.1`.
-
-    The log is copied and emptied, for whoever writes (always to its end) keeps it open. It is
-    emptied also when the disk has no room for the copy. Raises OSError.
-    """
-    with contextlib.suppress(FileNotFoundError):
-        if log.stat().st_size > cap:
-            try:
-                with open(log, "rb") as full, open(part_before(log), "wb") as kept:
-                    full.seek(-cap, os.SEEK_END)
-                    kept.write(full.read(cap))  # And not what is written meanwhile
-            finally:
-                os.truncate(log, 0)
-
-
-def part_before(log: Path) -> Path:
-    return log.with_name(f"{log.name}.1")
-
-
-def head(log: Path, max_bytes: int) -> str:
-    """The beginning of a log that was not rotated yet; empty when there is none."""
-    try:
-        with open(log, "rb") as file:
-            return file.read(max_bytes).decode(errors="replace")
-    except OSError:
-        return ""
-
-
-def tail(log: Path, max_bytes: int = 64 * 1024) -> str:
-    """The end of a log, also of one that was rotated just now; empty when there is none."""
-    text = _tail(log, max_bytes)
-    missing = max_bytes - len(text)
-    return (_tail(part_before(log), missing) + text).decode(errors="replace")
-
-
-def _tail(log: Path, max_bytes: int) -> bytes:
-    try:
-        with open(log, "rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - max_bytes))
-            return file.read(max_bytes)
-    except FileNotFoundError:
-        return b""
 
 
 def resident_mb(pids: Iterable[int]) -> int:

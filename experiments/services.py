@@ -9,7 +9,8 @@ from pathlib import Path
 
 from django.conf import settings
 
-from experiments.processes import Process, listens, rotate, tail
+from experiments.log_files import rotate, tail
+from experiments.processes import Process, listens
 
 log = logging.getLogger(__name__)
 

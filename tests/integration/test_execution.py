@@ -15,9 +15,9 @@ from django.db import OperationalError
 
 from experiments import dispatch, execution, exports, measuring, tuning
 from experiments.execution import Attempt
+from experiments.log_files import LOG_CAP
 from experiments.models import Experiment, TuningTask
 from experiments.pool import gpu_pool
-from experiments.processes import LOG_CAP
 from experiments.states import FailureKind, Status, TaskStatus
 from experiments.taskfile import from_dict
 from gpupool import open_inventory

@@ -13,15 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from experiments.log_files import part_before, rotate, tail
 from experiments.processes import (
     CannotStart,
     Process,
     listens,
-    part_before,
     reserve_port,
-    rotate,
     run,
-    tail,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -332,7 +330,7 @@ def test_a_log_that_grows_is_kept_below_its_cap_while_it_is_written(log: Path) -
             rotate(log, cap)
             highest = max(highest, log.stat().st_size)
             if before > cap:
-                assert part_before(log).stat().st_size == cap
+                assert cap // 2 <= part_before(log).stat().st_size <= cap
         assert highest <= cap and part_before(log).exists()
     words = tail(log).splitlines()[1:]
     numbers = [int(word.removeprefix("line ")) for word in words if word.startswith("line ")]
@@ -341,8 +339,8 @@ def test_a_log_that_grows_is_kept_below_its_cap_while_it_is_written(log: Path) -
 
 def test_a_tail_goes_on_in_the_part_that_was_before(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    log.write_text("a\nb\nc\n")
-    rotate(log, 4)
+    log.write_text("x\ny\na\nb\nc\n")
+    rotate(log, 8)
     assert (log.read_text(), part_before(log).read_text()) == ("", "b\nc\n")
     log.write_text("d\n")
     assert tail(log) == "b\nc\nd\n" and tail(log, 4) == "c\nd\n" and tail(log, 2) == "d\n"

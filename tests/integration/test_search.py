@@ -220,7 +220,7 @@ def test_a_server_that_answers_errors_never_wins(served: Any) -> None:
 
 def test_results_can_be_exported(product: Product, served: Any) -> None:
     rows = product.manage("export", "served", "--format", "csv").stdout.splitlines()
-    assert rows[0].startswith("number,attempt,status") and len(rows) == 6
+    assert rows[0].startswith("number,repeat_of,attempt,status") and len(rows) == 6
     assert "Winner" in product.manage("export", "served", "--format", "markdown").stdout
     command = product.manage("export", "served", "--format", "command").stdout
     assert command.startswith(sys.executable) and "--port 8000" in command

@@ -7,7 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from experiments.processes import Process, tail
+from experiments.log_files import tail
+from experiments.processes import Process
 
 
 def main(log: str, *argv: str) -> None:

@@ -54,7 +54,7 @@ LEAVES = {
         "ladder",
         "race",
         "rates",
-        "confidence",
+        "log_files",
     ),
     *("lines", "parts", "constraints", "satisfiable", "expressions", "lexer"),
 }

@@ -11,7 +11,7 @@ import pytest
 from django.conf import LazySettings
 
 from experiments import services
-from experiments.processes import LOG_CAP
+from experiments.log_files import LOG_CAP
 from experiments.services import Service, ServiceFailed
 
 
@@ -101,4 +101,4 @@ def test_the_log_of_a_service_has_a_cap(service: Callable[[str], Service]) -> No
         log.write(bytes(LOG_CAP + 1))
     sleeper.keep_running()
     assert sleeper.log.stat().st_size == 0
-    assert sleeper.log.with_name("service.log.1").stat().st_size == LOG_CAP
+    assert sleeper.log.with_name("service.log.1").stat().st_size == LOG_CAP // 2
