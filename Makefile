@@ -22,8 +22,7 @@ serve:  ## everything, without engine and demo
 
 test:  ## unit and integration tests; what needs an engine, Chromium, a GPU or a minute is left out
 	@$(PYTHON) install.py --dev
-	@.venv/bin/python -m pytest -n 2 tests/unit
-	@.venv/bin/python -m pytest -m "not stress and not engine and not browser and not gpu" --ignore tests/unit
+	@.venv/bin/python -m pytest -n 2 --dist loadfile -m "not stress and not engine and not browser and not gpu"
 
 stress:  ## many processes, kill -9, Redis restarts: does an invariant ever break?
 	@$(PYTHON) install.py --dev

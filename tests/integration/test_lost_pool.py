@@ -10,6 +10,8 @@ from gpupool import connect
 from tests.integration.product import Product, job, running_product, until
 from tests.integration.redis_server import RedisServer, running_redis
 
+pytestmark = pytest.mark.stress
+
 TTL = 6
 
 

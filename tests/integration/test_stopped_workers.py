@@ -17,6 +17,8 @@ from tests.integration.product import PROGRAMS, ROOT, Product, job, running_prod
 from tests.integration.redis_server import Publisher, new_pool, running_redis
 from tests.stress.diaries import Stop, beliefs, violations
 
+pytestmark = pytest.mark.stress
+
 TTL = 3.0
 WITHIN = 60.0  # seconds: for what takes some on an idle machine
 
