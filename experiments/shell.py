@@ -1,6 +1,9 @@
 """What all shell commands share: how they say that something is wrong."""
 
 import json
+import os
+import signal
+import sys
 from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -13,6 +16,7 @@ from experiments.errors import BadInput
 from experiments.models import TuningTask
 from gpupool import PoolUnreachable
 
+ENDED_BY_SIGPIPE = 128 + signal.SIGPIPE  # As a shell reports a program that was ended by it
 EPILOG = (
     "Exit codes: 0 done, 1 the outcome is a failure, 2 bad input. "
     "Settings are environment variables: docs/settings.md."
@@ -29,7 +33,12 @@ class ShellCommand(BaseCommand):
 
     def execute(self, *args: Any, **options: Any) -> Any:
         try:
-            return super().execute(*args, **options)
+            result = super().execute(*args, **options)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError:  # Who reads (`… | head`) has read enough: no error of ours
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(ENDED_BY_SIGPIPE)
         except BadInput as error:
             raise CommandError(str(error), returncode=2) from error
         except DatabaseError as error:

@@ -1,5 +1,7 @@
 """A search from its file to its winner, on the whole product."""
 
+import signal
+import subprocess
 import sys
 import time
 from datetime import datetime
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 
 from experiments.states import MOVES, Status
-from tests.integration.product import PROGRAMS, Product, job, until
+from tests.integration.product import MANAGE, PROGRAMS, Product, job, until
 
 SPEED = """echo '{"speed": '$AUTOTUNER_X'}'"""
 DIARY = (
@@ -226,6 +228,19 @@ def test_results_can_be_exported(product: Product, served: Any) -> None:
     assert command.startswith(sys.executable) and "--port 8000" in command
     document = product.manage("export", "served", "--format", "yaml").stdout
     assert "task_name: served" in document
+
+
+def test_a_reader_that_has_read_enough_is_no_error(product: Product, served: Any) -> None:
+    showing = subprocess.Popen(
+        [*MANAGE, "show", "served"],
+        env=product.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert showing.stdout is not None
+    showing.stdout.close()  # As `… | head` does
+    assert showing.communicate()[1] == "" and showing.returncode == 128 + signal.SIGPIPE
 
 
 def test_bad_input_is_one_line_and_exit_code_2(product: Product) -> None:
