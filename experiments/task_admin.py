@@ -199,6 +199,7 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
         return super().get_readonly_fields(request, obj)
 
     def save_model(self, request: HttpRequest, obj: TuningTask, form: Any, change: bool) -> None:
+        request.saved_task = obj  # type: ignore[attr-defined]
         if not change:
             obj.created_by = request.user  # type: ignore[assignment]
             return obj.save()
@@ -209,6 +210,14 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
                 raise PermissionDenied(f"{obj} has been started meanwhile")
             columns = [*TaskForm.Meta.fields, "max_experiments", "priority", "specification"]
             return obj.save(update_fields=columns)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        """Save and start: it starts after the commit, for whoever runs it must see its row."""
+        response: HttpResponse = super().changeform_view(request, *args, **options)
+        saved = getattr(request, "saved_task", None)
+        if saved is not None and "_start" in request.POST:
+            views.do(request, "start", saved, {})
+        return response
 
     def response_post_save_add(self, request: HttpRequest, obj: TuningTask) -> HttpResponse:
         return redirect(live_url(obj))

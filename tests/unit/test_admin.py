@@ -92,6 +92,22 @@ def test_a_waiting_task_is_edited(admin_client: Client, make_task: MakeTask) -> 
     assert (task.file.optimization.seed, task.status) == (5, TaskStatus.PENDING)
 
 
+def test_save_and_start_does_both_and_what_is_refused_is_neither(
+    admin_client: Client, make_task: MakeTask
+) -> None:
+    add, start = url("tuningtask_add"), {"_start": "Save and start"}
+    assert "Save and start" in admin_client.get(add).content.decode()
+    admin_client.post(add, typed(max_parallel_experiments="9") | start)
+    assert not TuningTask.objects.exists()
+    admin_client.post(add, typed() | start)
+    assert TuningTask.objects.get().status == TaskStatus.RUNNING
+    waiting = make_task(TaskStatus.PENDING)
+    change = url("tuningtask_change", waiting.pk)
+    admin_client.post(change, typed(name=waiting.name, seed="5") | start)
+    waiting.refresh_from_db()
+    assert (waiting.status, waiting.file.optimization.seed) == (TaskStatus.RUNNING, 5)
+
+
 @pytest.mark.parametrize("status", [s for s in TaskStatus if s != TaskStatus.PENDING])
 def test_a_task_that_was_started_is_only_shown(
     status: TaskStatus, admin_client: Client, make_task: MakeTask
