@@ -244,6 +244,7 @@ def sidebar(title: str, icon: str, app: str, model: str) -> dict[str, Any]:
 
 
 UNFOLD = {
+    "DASHBOARD_CALLBACK": "experiments.dashboard_admin.on_start_page",
     "SITE_TITLE": "Autotuner",
     "SITE_HEADER": "Autotuner",
     "SITE_SUBHEADER": "LLM inference tuning",
@@ -273,6 +274,19 @@ UNFOLD = {
     },
     "SIDEBAR": {
         "navigation": [
+            {
+                "items": [
+                    {
+                        "title": "Dashboard",
+                        "icon": "dashboard",
+                        "link": reverse_lazy("admin:index"),
+                        "permission": lambda request: (
+                            request.user.has_perm("experiments.view_tuningtask")
+                            or request.user.has_perm("experiments.change_tuningtask")
+                        ),
+                    }
+                ]
+            },
             {
                 "title": "Tuning",
                 "items": [

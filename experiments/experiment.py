@@ -135,8 +135,14 @@ class Experiment(models.Model):
                 name="an_active_experiment_has_a_lease",
             ),
         ]
-        # Who is on a node is asked around each load level
-        indexes = [models.Index(fields=["node", "finished_at"], name="who_is_on_a_node")]
+        indexes = [
+            # Who is on a node is asked around each load level
+            models.Index(fields=["node", "finished_at"], name="who_is_on_a_node"),
+            # All that the dashboard sums up of a day
+            models.Index(
+                fields=["finished_at", "placed_at", "status", "gpus"], name="latest_ended"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.task_id}#{self.number}"

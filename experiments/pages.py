@@ -9,7 +9,7 @@ from typing import Any
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from experiments import effects, progress, repeats, reports, tuning, vetoes
+from experiments import effects, lanes, progress, repeats, reports, tuning, vetoes
 from experiments.errors import BadInput
 from experiments.figures import (
     ENGINE_COLUMNS,
@@ -28,26 +28,19 @@ from experiments.models import Experiment, TuningTask
 from experiments.scatter import scatter
 from experiments.sections import Optimization
 from experiments.states import LEASED, ON_A_WORKER, Status, TaskStatus
+from experiments.tones import TONES, tone
 
-FRAGMENTS = ("head", "numbers", "winner", "rows", "vetoes")  # The parts of the page that change
+FRAGMENTS = (
+    "head",
+    "numbers",
+    "lanes",
+    "winner",
+    "rows",
+    "vetoes",
+)  # The parts of the page that change
 SHOWN = 100  # rows; of a longer task the newest
 BLOCKS = 400  # in the strip of all experiments
 MOST_COLUMNS = 3
-
-# How the word of a status is coloured. The word itself is always there too.
-TONES = {
-    Status.PENDING: "wait",
-    Status.PLACED: "wait",
-    Status.DEPLOYING: "busy",
-    Status.BENCHMARKING: "busy",
-    Status.SUCCESS: "good",
-    Status.FAILED: "bad",
-    Status.CANCELLED: "gone",
-    TaskStatus.PENDING: "wait",
-    TaskStatus.RUNNING: "busy",
-    TaskStatus.PAUSED: "soft",
-    TaskStatus.COMPLETED: "good",
-}
 
 
 @dataclass(frozen=True)
@@ -102,6 +95,7 @@ def live(task: TuningTask) -> dict[str, Any]:
         "front": front,
         "knee": reports.KNEE,
         "scatter": scatter(task, experiments, front, best),
+        "chart": lanes.of_task(experiments, now),
         **vetoes.on_page(task),
     }
 
@@ -233,7 +227,7 @@ def row(
     whole = {} if experiment.pruned else experiment.metrics
     return {
         "experiment": experiment,
-        "tone": "soft" if misses else TONES[Status(experiment.status)],
+        "tone": tone(experiment),
         "remark": remark(experiment, misses),
         "parameters": [(name, plain(value)) for name, value in experiment.parameters.items()],
         "score": "" if score is None else about + number(score * factor),

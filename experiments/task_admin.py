@@ -15,16 +15,17 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from experiments import pages, reports, tuning, views
+from experiments import reports, tuning, views
 from experiments.documents import write_yaml
 from experiments.figures import number, objective, percent
 from experiments.forms import TaskForm
 from experiments.models import Experiment, TuningTask
 from experiments.states import ENDED, TASK_ENDED, Status, TaskStatus
+from experiments.tones import TONES
 
 STATUS_COLOURS = {
     word.value: {"busy": "info", "good": "success", "bad": "danger", "soft": "warning"}.get(
-        pages.TONES.get(word, "bad"), ""
+        TONES.get(word, "bad"), ""
     )
     for word in (*Status, *TaskStatus)
 }

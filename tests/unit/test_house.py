@@ -60,9 +60,10 @@ LEAVES = {
 }
 LEAF_FOLDERS = {"engines", "benchmarks", "strategies"}
 NOUNS = {"models", "experiment", "columns", "live", "pool", "audit", "database"}
-NOUNS |= {"budget", "neighbours", "samples", "veto"}
+NOUNS |= {"budget", "neighbours", "samples", "tones", "usage", "veto"}
 DOORS_FOR_PEOPLE = {
     "admin",
+    "dashboard_admin",
     "views",
     "forms",
     "form_fields",

@@ -1,0 +1,115 @@
+"""Tasks in a line each: a strip of their experiments, the best, the gain, the expected end."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.urls import reverse
+
+from experiments import progress, reports, tuning
+from experiments.errors import BadInput
+from experiments.figures import number, objective, percent, remaining
+from experiments.lanes import percentage
+from experiments.models import Experiment, TuningTask
+from experiments.states import TASK_ENDED, TaskStatus
+from experiments.tones import TONES, tone
+
+STRIP = 60  # blocks; of a longer task each stands for several experiments
+KEPT = 500  # summaries of tasks that have ended
+COLUMNS = (
+    *("task_id", "number", "repeat_of", "is_baseline", "pruned", "status", "feasible"),
+    *("objective_score", "objective_values", "penalty", "error_kind", "error_may_pass"),
+    *("placed_at", "finished_at"),
+)
+
+Summary = dict[str, Any]
+_ended: dict[tuple[int, datetime], Summary] = {}  # Of ended tasks, which do not change any more
+
+
+def of_tasks(tasks: Sequence[TuningTask], now: datetime) -> list[Summary]:
+    """Each task with its figures, in one query for all of them."""
+    missing = [task for task in tasks if _key(task) not in _ended]
+    rows: dict[int, list[Experiment]] = defaultdict(list)
+    found = Experiment.objects.filter(task__in=missing).only(*COLUMNS).order_by("number")
+    for one in found if missing else ():
+        rows[one.task_id].append(one)
+    return [{"task": task, "url": url(task), **_figures(task, rows, now)} for task in tasks]
+
+
+def forget() -> None:
+    """Every task is looked at again."""
+    _ended.clear()
+
+
+def url(task: TuningTask) -> str:
+    """Its live page."""
+    return reverse("admin:experiments_tuningtask_live", args=[task.pk])
+
+
+def _figures(task: TuningTask, rows: dict[int, list[Experiment]], now: datetime) -> Summary:
+    key = _key(task)
+    if key in _ended:
+        return _ended[key]
+    summary = figures(task, rows[task.pk], now)
+    if key and all(one.has_ended for one in rows[task.pk]):
+        if len(_ended) >= KEPT:
+            _ended.clear()
+        _ended[key] = summary
+    return summary
+
+
+def _key(task: TuningTask) -> Any:
+    """What names the end of a task: it may be reopened, and end again. None while it runs."""
+    if task.status not in TASK_ENDED or task.finished_at is None:
+        return None
+    return task.pk, task.finished_at
+
+
+def figures(task: TuningTask, experiments: Sequence[Experiment], now: datetime) -> Summary:
+    """What one line says."""
+    best = tuning.best_of(task, experiments)
+    score = None if best is None else reports.best_score(task, best, experiments)
+    words, unit, factor = objective(task)
+    share = None if task.engine == "job" else reports.best_gain(task, experiments)
+    return {
+        "tone": TONES.get(TaskStatus(task.status), "bad"),
+        "ended": sum(one.has_ended for one in experiments),
+        "strip": strip(experiments, task.max_experiments),
+        "best": "–" if score is None else f"{number(score * factor)} {unit}".strip(),
+        "best_of": f"best {words}" + (f", #{best.number}" if best else ""),
+        "gain": "–" if share is None else percent(share),
+        "is_better": share is not None and share >= 0.0005,
+        "end": expected_end(task, experiments, now),
+    }
+
+
+def expected_end(task: TuningTask, experiments: Sequence[Experiment], now: datetime) -> str:
+    """When it will have ended; of a task that does not run, why that is not said."""
+    if task.status != TaskStatus.RUNNING:
+        return {TaskStatus.PENDING: "not started", TaskStatus.PAUSED: "paused"}.get(
+            TaskStatus(task.status), ""
+        )
+    try:
+        end = progress.expected_end(task, experiments, now)
+    except BadInput:  # Written by another version, whose file we cannot read
+        end = None
+    return "not known yet" if end is None else remaining(end, now)
+
+
+def strip(experiments: Sequence[Experiment], budget: int) -> list[dict[str, str]]:
+    """Blocks of equal width: where several experiments share one, it has the colour of most."""
+    whole = max(budget, len(experiments), 1)
+    blocks = min(STRIP, whole)
+    tones: dict[int, list[str]] = defaultdict(list)
+    for place, one in enumerate(experiments):
+        tones[place * blocks // whole].append(tone(one))
+    width = 1 / blocks
+    return [
+        {
+            "x": percentage(block * width),
+            "width": percentage(width),
+            "tone": Counter(tones[block]).most_common(1)[0][0] if tones[block] else "wait",
+        }
+        for block in range(blocks)
+    ]
