@@ -17,7 +17,7 @@ from experiments.tones import tone
 MOST = 500  # bars of a chart: the newest
 STEPS = 1000  # What moves by less than such a share of the width is not drawn again
 LEGIBLE = 0.04  # of the width: a narrower bar has no number on it
-TICKS = 4  # About so many moments are written below
+TICKS = 6  # About so many moments are written below
 # What the moments may be apart: round numbers of seconds
 APART = [*(15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200), *(14400, 21600, 43200, 86400)]
 

@@ -75,7 +75,8 @@ def figures(task: TuningTask, experiments: Sequence[Experiment], now: datetime) 
     return {
         "tone": TONES.get(TaskStatus(task.status), "bad"),
         "ended": sum(one.has_ended for one in experiments),
-        "strip": strip(experiments, task.max_experiments),
+        # An ended one may have found nothing more to try
+        "strip": strip(experiments, 0 if task.has_ended else task.max_experiments),
         "best": "–" if score is None else f"{number(score * factor)} {unit}".strip(),
         "best_of": f"best {words}" + (f", #{best.number}" if best else ""),
         "gain": "–" if share is None else percent(share),

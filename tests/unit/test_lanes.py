@@ -130,8 +130,8 @@ def test_a_chart_is_the_same_for_a_thousandth_of_its_width() -> None:
     ("minutes", "words"),
     [
         (1, ["now", "−15 s", "−30 s", "−45 s", "−1 min"]),
-        (100, ["now", "−30 min", "−1 h", "−1.5 h"]),
-        (360, ["now", "−2 h", "−4 h", "−6 h"]),
+        (130, ["now", "−30 min", "−1 h", "−1.5 h", "−2 h"]),
+        (360, ["now", "−1 h", "−2 h", "−3 h", "−4 h", "−5 h", "−6 h"]),
     ],
 )
 def test_moments_are_written_as_round_times_before_now(minutes: int, words: list[str]) -> None:
