@@ -17,7 +17,7 @@ from django_celery_results.models import GroupResult, TaskResult
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from experiments import effects, logs, pages, views
+from experiments import effects, logs, pages, roles, views
 from experiments.documents import write_yaml
 from experiments.figures import elapsed, number, objective, plain, reached
 from experiments.level_table import level_table
@@ -128,7 +128,7 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     )
 
     def has_steer_permission(self, request: HttpRequest) -> bool:
-        return pages.may_change(request.user)
+        return roles.may_steer(request.user)
 
     @column("Experiment", ordering="number")
     def name(self, experiment: Experiment) -> str:

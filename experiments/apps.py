@@ -4,6 +4,7 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.db.backends.signals import connection_created
+from django.db.models.signals import post_migrate
 
 # A client that vanished (a power cut, a cable) says nothing: PostgreSQL would keep its transaction,
 # and what that has locked, for two hours. Set here, for poolers refuse them at the connection.
@@ -21,7 +22,10 @@ class ExperimentsConfig(AppConfig):
     verbose_name = "Tuning"
 
     def ready(self) -> None:
+        from experiments.roles import make_roles  # Models are there only now
+
         connection_created.connect(notice_the_dead)
+        post_migrate.connect(make_roles, sender=self)
 
 
 def notice_the_dead(connection: Any, **_: Any) -> None:

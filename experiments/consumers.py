@@ -11,7 +11,7 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.urls import path
 
-from experiments import live, pages
+from experiments import live, pages, roles
 from experiments.models import TuningTask
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class TaskConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
 def rights(user: Any) -> tuple[bool, bool]:
     """Whether a user may view tasks, and whether they may change them."""
-    return pages.may_view(user), pages.may_change(user)
+    return roles.may_view(user), roles.may_steer(user)
 
 
 websocket_urls = [path("ws/tasks/<int:task_id>/", TaskConsumer.as_asgi())]

@@ -12,7 +12,7 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from experiments import planning, taskfile, textareas
+from experiments import planning, roles, taskfile, textareas
 from experiments.benchmarks import BENCHMARKS
 from experiments.engines import ENGINES
 from experiments.errors import BadInput
@@ -67,6 +67,9 @@ ENGINE_NAMES = {
     "job": "job: any program that prints its metrics",
 }
 
+COMMAND_REFUSED = (
+    "which program runs is for the role administrator to say; ask one, or leave it out"
+)
 
 EXAMPLE_SPACE = """max-num-seqs: 4, 8, 16
 gpu-memory-utilization: 0.80..0.95 step 0.05
@@ -77,6 +80,8 @@ EXAMPLE_CONSTRAINT = "max-num-batched-tokens >= max-num-seqs"
 
 class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
     """Adds and edits a task. Only what a person changes is written into its task file."""
+
+    may_write_commands = True  # Of whom it is for: the admin says so
 
     name = line(max_length=200)
     description = DataField(max_length=10_000, widget=area(2, code=False))
@@ -266,6 +271,8 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
             if name in self.cleaned_data:
                 put(data, PLACES[name], self.cleaned_data[name])
         problems = taskfile.problems(data)
+        if not self.may_write_commands and (field := roles.command_in(data)):
+            problems.insert(0, BadInput(field, COMMAND_REFUSED))
         if not problems:
             file = taskfile.from_dict(data)
             try:

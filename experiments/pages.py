@@ -299,19 +299,3 @@ def winner(
         "has_other": other is not None,
         "compared": [line for line in compared if line[2]],
     }
-
-
-# ── who may see it ──────────────────────────────────────────────────────────────────────────
-
-
-def may_view(user: Any) -> bool:
-    """The rule of the admin: staff who may view tasks, or change them."""
-    return bool(
-        user.is_active
-        and user.is_staff
-        and (user.has_perm("experiments.view_tuningtask") or may_change(user))
-    )
-
-
-def may_change(user: Any) -> bool:
-    return bool(user.is_staff and user.has_perm("experiments.change_tuningtask"))

@@ -6,7 +6,7 @@ from django.shortcuts import redirect, render
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_GET, require_POST
 
-from experiments import operations, pool_pages
+from experiments import operations, pool_pages, roles
 from experiments.errors import BadInput
 from experiments.guard import by_htmx, only_for
 from gpupool import PoolUnreachable
@@ -14,7 +14,7 @@ from gpupool import PoolUnreachable
 PAGE = "gpus"
 
 
-@only_for(pool_pages.may_view, PAGE)
+@only_for(roles.may_view_pool, PAGE)
 @require_GET
 def page(request: HttpRequest) -> HttpResponse:
     """The page, which keeps itself up to date."""
@@ -27,14 +27,14 @@ def page(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "experiments/pool.html", context)
 
 
-@only_for(pool_pages.may_view, PAGE)
+@only_for(roles.may_view_pool, PAGE)
 @require_GET
 def now(request: HttpRequest) -> HttpResponse:
     """The parts of the page that change."""
     return render(request, "experiments/pool/now.html", pool_pages.now(request.user))
 
 
-@only_for(pool_pages.may_operate, PAGE)
+@only_for(roles.may_operate_pool, PAGE)
 @require_GET
 def ask(request: HttpRequest, verb: str) -> HttpResponse:
     """What an action wants to know before it is done, or whether it is really wanted."""
@@ -47,7 +47,7 @@ def ask(request: HttpRequest, verb: str) -> HttpResponse:
     return render(request, "experiments/pool/ask.html", question)
 
 
-@only_for(pool_pages.may_operate, PAGE)
+@only_for(roles.may_operate_pool, PAGE)
 @require_POST
 def act(request: HttpRequest, verb: str) -> HttpResponse:
     """One of the buttons. What is not possible is a message too."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.urls import reverse
 
-from experiments import operations
+from experiments import operations, roles
 from experiments.figures import span
 from experiments.models import Experiment
 from experiments.operations import shortened
@@ -46,7 +46,7 @@ def now(user: Any) -> dict[str, Any]:
     return {
         "at": datetime.fromtimestamp(pool.now, UTC),
         "opens_in": span(pool.opens_in) if pool.opens_in else "",
-        "may_operate": may_operate(user),
+        "may_operate": roles.may_operate_pool(user),
         "numbers": numbers(pool),
         "nodes": [node_block(pool, node, named) for node in pool.nodes],
         "leases": lease_rows(pool, named),
@@ -181,7 +181,7 @@ def holders(wanted: Iterable[str], user: Any) -> dict[str, dict[str, str]]:
         match = re.fullmatch(r"experiment:(\d{1,18}):(\d+)", holder)
         keys[holder] = (int(match[1]), match[2]) if match else (0, "")
     rows = {}
-    if user.has_perm("experiments.view_experiment"):
+    if roles.may_view_experiments(user):
         found = Experiment.objects.select_related("task").only("number", "task__name", "task")
         rows = found.in_bulk({key for key, _ in keys.values()})
     return {
@@ -228,16 +228,3 @@ def question(verb: str, target: str, user: Any) -> dict[str, Any]:
         "lease": lease,
         "holder": holders([lease.holder], user)[lease.holder],
     }
-
-
-# ── who may see it ──────────────────────────────────────────────────────────────────────────
-
-
-def may_view(user: Any) -> bool:
-    """Staff who may view the pool, or operate it."""
-    may = user.has_perm("experiments.view_pool") or user.has_perm("experiments.operate_pool")
-    return bool(user.is_active and user.is_staff and may)
-
-
-def may_operate(user: Any) -> bool:
-    return bool(user.is_active and user.is_staff and user.has_perm("experiments.operate_pool"))

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from experiments import reports, tuning, views
+from experiments import reports, roles, tuning, views
 from experiments.documents import write_yaml
 from experiments.figures import number, objective, percent
 from experiments.forms import TaskForm
@@ -56,7 +56,7 @@ def for_each(verb: str, description: str) -> Callable[..., None]:
             views.do(request, verb, task, {})
 
     act.__name__ = f"{verb}_selected"
-    decorate = admin.action(description=description, permissions=["change"])
+    decorate = admin.action(description=description, permissions=["steer"])
     return cast(Callable[..., None], decorate(act))
 
 
@@ -186,8 +186,23 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
     # ── editing ─────────────────────────────────────────────────────────────────────────────
 
     def has_change_permission(self, request: HttpRequest, obj: TuningTask | None = None) -> bool:
-        editable = obj is None or obj.status == TaskStatus.PENDING
-        return editable and super().has_change_permission(request, obj)
+        """Only what has not been started; a command only by who may write commands."""
+        if obj is not None and obj.status != TaskStatus.PENDING:
+            return False
+        if obj is not None and roles.command_in(obj.specification):
+            return roles.may_write_commands(request.user)
+        return cast(bool, super().has_change_permission(request, obj))
+
+    def has_view_permission(self, request: HttpRequest, obj: TuningTask | None = None) -> bool:
+        return roles.may_view(request.user)
+
+    def has_steer_permission(self, request: HttpRequest) -> bool:
+        return roles.may_steer(request.user)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, **kwargs)  # A class of this request's own
+        form.may_write_commands = roles.may_write_commands(request.user)
+        return form
 
     def get_fieldsets(self, request: HttpRequest, obj: TuningTask | None = None) -> Any:
         if obj is not None and not self.has_change_permission(request, obj):

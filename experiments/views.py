@@ -3,13 +3,14 @@
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from experiments import jobs, pages, planning, steering
+from experiments import jobs, pages, planning, roles, steering
 from experiments.actions import Done
 from experiments.errors import BadInput
 from experiments.guard import by_htmx, only_for
@@ -23,7 +24,7 @@ CHANGE = "admin:experiments_tuningtask_change"
 QUESTIONS = ("cancel", "change", "clone", "extend")  # The actions that ask before they are done
 
 
-@only_for(pages.may_view, LIVE)
+@only_for(roles.may_view, LIVE)
 @require_GET
 def live_page(request: HttpRequest, task_id: int) -> HttpResponse:
     """The page that shows a task and keeps itself up to date."""
@@ -31,7 +32,7 @@ def live_page(request: HttpRequest, task_id: int) -> HttpResponse:
     context = {
         **admin.site.each_context(request),
         **pages.live(task),
-        "may_change": pages.may_change(request.user),
+        "may_change": roles.may_steer(request.user),
         "title": task.name,
         "opts": TuningTask._meta,
         "original": task,
@@ -40,13 +41,15 @@ def live_page(request: HttpRequest, task_id: int) -> HttpResponse:
     return TemplateResponse(request, "experiments/live.html", context)
 
 
-@only_for(pages.may_change, LIVE)
+@only_for(roles.may_steer, LIVE)
 @require_GET
 def ask(request: HttpRequest, task_id: int, verb: str) -> HttpResponse:
     """What an action wants to know before it is done, or whether it is really wanted."""
     if verb not in QUESTIONS:
         raise Http404
     task = get_object_or_404(TuningTask, pk=task_id)
+    if verb == "clone" and not roles.may_clone(request.user, task.specification):
+        return render(request, "experiments/live/refused.html", {"task": task})
     number = request.GET.get("experiment", "")
     question = {
         "task": task,
@@ -67,13 +70,15 @@ def free_name(name: str) -> str:
     return next(name for name in names if name not in taken)
 
 
-@only_for(pages.may_change, LIVE)
+@only_for(roles.may_steer, LIVE)
 @require_POST
 def act(request: HttpRequest, task_id: int, verb: str) -> HttpResponse:
     """One of the buttons and fields of a task."""
     if verb not in steering.VERBS:
         raise Http404
     task = get_object_or_404(TuningTask, pk=task_id)
+    if verb == "clone" and not roles.may_clone(request.user, task.specification):
+        raise PermissionDenied
     done = do(request, verb, task, request.POST.dict() | {"user": request.user})
     if verb == "clone" and done is not None and done.task.status == TaskStatus.PENDING:
         return go_to(request, reverse(CHANGE, args=[done.task.pk]))

@@ -1,0 +1,123 @@
+"""Who may do what: every page, button and socket asks here, and the four groups that are there.
+
+A rule takes a user and says yes or no. All of them want a member of the staff.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth.management import create_permissions
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
+
+COMMAND_ENGINES = ("custom", "job")  # Their command is any program
+CHOOSE_PROGRAMS = ("LD_", "PATH", "PYTHON")  # Variables that put one program in another's place
+
+# Those that Django does not make by itself
+OWN_PERMISSIONS = {
+    "steer_tuningtask": "Can start, pause, cancel and retry",
+    "write_commands": "Can write the commands that workers run",
+}
+VIEWER = (
+    *("experiments.view_tuningtask", "experiments.view_experiment", "experiments.view_move"),
+    "experiments.view_pool",
+)
+OPERATOR = (
+    *(*VIEWER, "experiments.steer_tuningtask", "experiments.view_auditentry"),
+    "django_celery_results.view_taskresult",
+)
+ENGINEER = (*OPERATOR, "experiments.add_tuningtask", "experiments.change_tuningtask")
+# Not to change users: who may do that can make himself a superuser
+ADMINISTRATOR = (
+    *(*ENGINEER, "experiments.delete_tuningtask", "experiments.write_commands"),
+    *("experiments.operate_pool", "auth.view_user", "auth.view_group"),
+)
+ROLES = {
+    "viewer": VIEWER,
+    "operator": OPERATOR,
+    "engineer": ENGINEER,
+    "administrator": ADMINISTRATOR,
+}
+
+
+def is_staff_with(user: Any, *permissions: str) -> bool:
+    """Active staff with at least one of these permissions."""
+    may = any(user.has_perm(f"experiments.{permission}") for permission in permissions)
+    return bool(user.is_active and user.is_staff and may)
+
+
+# ── tasks and experiments ───────────────────────────────────────────────────────────────────
+
+
+def may_view(user: Any) -> bool:
+    """See tasks live."""
+    return is_staff_with(user, "view_tuningtask", "steer_tuningtask", "change_tuningtask")
+
+
+def may_view_experiments(user: Any) -> bool:
+    """See experiments, with their commands and logs."""
+    return is_staff_with(user, "view_experiment")
+
+
+def may_steer(user: Any) -> bool:
+    """Start, pause, cancel, retry; who may edit a task may do that too."""
+    return is_staff_with(user, "steer_tuningtask", "change_tuningtask")
+
+
+def may_write_commands(user: Any) -> bool:
+    return is_staff_with(user, "write_commands")
+
+
+def may_clone(user: Any, specification: Mapping[str, Any]) -> bool:
+    """Make a new task of one that is there: an edit, and with a command an administrator's."""
+    writes = is_staff_with(user, "add_tuningtask", "change_tuningtask")
+    return writes and (may_write_commands(user) or not command_in(specification))
+
+
+def command_in(specification: Mapping[str, Any]) -> str:
+    """The field by which this task file itself says which program workers run; else nothing."""
+    engine = specification.get("engine") or {}
+    if specification.get("base_runtime") in COMMAND_ENGINES or specification.get("command"):
+        return "command"
+    if engine.get("executable"):
+        return "engine.executable"
+    chosen = any(str(name).startswith(CHOOSE_PROGRAMS) for name in engine.get("env") or ())
+    return "engine.env" if chosen else ""
+
+
+# ── the pool ────────────────────────────────────────────────────────────────────────────────
+
+
+def may_view_pool(user: Any) -> bool:
+    return is_staff_with(user, "view_pool", "operate_pool")
+
+
+def may_operate_pool(user: Any) -> bool:
+    return is_staff_with(user, "operate_pool")
+
+
+# ── the groups ──────────────────────────────────────────────────────────────────────────────
+
+
+def make_roles(using: str, **_: Any) -> None:
+    """After a migration: the groups that are missing. One that is there stays as it was made."""
+    for label in ("experiments", "auth", "django_celery_results"):  # Not yet, for later apps
+        create_permissions(apps.get_app_config(label), verbosity=0, using=using)
+    task = apps.get_model("experiments", "TuningTask")
+    of_tasks = ContentType.objects.db_manager(using).get_for_model(task)
+    for codename, name in OWN_PERMISSIONS.items():
+        Permission.objects.using(using).get_or_create(
+            content_type=of_tasks, codename=codename, defaults={"name": name}
+        )
+    for role, names in ROLES.items():
+        group, is_new = Group.objects.using(using).get_or_create(name=role)
+        if is_new:
+            group.permissions.set([permission(name, using) for name in names])
+
+
+def permission(name: str, using: str) -> Permission:
+    """The one that `user.has_perm` calls so."""
+    label, codename = name.split(".")
+    named = Permission.objects.using(using)
+    return named.get(content_type__app_label=label, codename=codename)
