@@ -11,7 +11,7 @@ from typing import Any
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from experiments import lanes, pages, pool_pages, summaries, usage
+from experiments import lanes, pool_pages, roles, summaries, usage
 from experiments.lanes import Lane
 from experiments.models import Experiment, TuningTask
 from experiments.states import LEASED, Status, TaskStatus
@@ -43,7 +43,7 @@ _drawing = threading.Lock()
 
 def parts(user: Any) -> Drawing:
     """The parts of the page as they are now, or were within the last second."""
-    rights = (pool_pages.may_view(user), user.has_perm("experiments.view_experiment"))
+    rights = (roles.may_view_pool(user), roles.may_view_experiments(user))
     with _drawing:
         at, drawing = _drawn.get(rights, (float("-inf"), {}))
         if not drawing or time.monotonic() - at > FRESH:
@@ -59,10 +59,10 @@ def forget() -> None:
 
 def draw(user: Any) -> Drawing:
     """Each part, from the database and the pool as they are now."""
-    pool = pool_pages.now(user) if pool_pages.may_view(user) else {}
+    pool = pool_pages.now(user) if roles.may_view_pool(user) else {}
     # It is drawn for many, whose buttons would need tokens of their own: those are elsewhere
     context = {**pool, "may_operate": False}
-    context |= now(pool, user.has_perm("experiments.view_experiment"))
+    context |= now(pool, roles.may_view_experiments(user))
     templates = OWN | (OF_THE_POOL if pool else {})
     drawn = {name: render_to_string(template, context) for name, template in templates.items()}
     return {name: Part(html, digest(html)) for name, html in drawn.items()}
@@ -165,4 +165,4 @@ def figures(
 
 def may_view(user: Any) -> bool:
     """Those who may view tasks."""
-    return pages.may_view(user)
+    return roles.may_view(user)

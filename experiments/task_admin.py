@@ -231,7 +231,8 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
         """Save and start: it starts after the commit, for whoever runs it must see its row."""
         response: HttpResponse = super().changeform_view(request, *args, **options)
         saved = getattr(request, "saved_task", None)
-        if saved is not None and "_start" in request.POST:
+        is_asked = "_start" in request.POST and roles.may_steer(request.user)
+        if saved is not None and is_asked:
             views.do(request, "start", saved, {})
         return response
 
