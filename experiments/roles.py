@@ -65,14 +65,18 @@ def may_steer(user: Any) -> bool:
     return is_staff_with(user, "steer_tuningtask", "change_tuningtask")
 
 
+def may_edit(user: Any) -> bool:
+    """Write tasks, new ones or those that were not started."""
+    return is_staff_with(user, "add_tuningtask", "change_tuningtask")
+
+
 def may_write_commands(user: Any) -> bool:
     return is_staff_with(user, "write_commands")
 
 
 def may_clone(user: Any, specification: Mapping[str, Any]) -> bool:
     """Make a new task of one that is there: an edit, and with a command an administrator's."""
-    writes = is_staff_with(user, "add_tuningtask", "change_tuningtask")
-    return writes and (may_write_commands(user) or not command_in(specification))
+    return may_edit(user) and (may_write_commands(user) or not command_in(specification))
 
 
 def command_in(specification: Mapping[str, Any]) -> str:

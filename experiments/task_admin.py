@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from experiments import reports, roles, tuning, views
+from experiments import editor, reports, roles, tuning, views
 from experiments.documents import write_yaml
 from experiments.figures import number, objective, percent
 from experiments.forms import TaskForm
@@ -214,6 +214,14 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
             return [name for _, section in self.shown for name in section["fields"]]
         return super().get_readonly_fields(request, obj)
 
+    def render_change_form(self, request: HttpRequest, context: Any, **options: Any) -> Any:
+        """With a line that says what the task would do as it is typed now."""
+        obj = options.get("obj")
+        if self.has_change_permission(request, obj):
+            name = "admin:experiments_tuningtask_summary"
+            context["show_summary"] = reverse(name, args=[obj.pk] if obj else [])
+        return super().render_change_form(request, context, **options)
+
     def save_model(self, request: HttpRequest, obj: TuningTask, form: Any, change: bool) -> None:
         request.saved_task = obj  # type: ignore[attr-defined]
         if not change:
@@ -267,6 +275,8 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
             path("<int:task_id>/live/", views.live_page, name=f"{name}_live"),
             path("<int:task_id>/ask/<slug:verb>/", views.ask, name=f"{name}_ask"),
             path("<int:task_id>/do/<slug:verb>/", views.act, name=f"{name}_act"),
+            path("summary/", editor.summary, name=f"{name}_summary"),
+            path("<int:task_id>/summary/", editor.summary, name=f"{name}_summary"),
             *super().get_urls(),
         ]
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from experiments import pareto
+from experiments.forms import PLACES, TaskForm
 from experiments.models import Experiment, TuningTask
 from experiments.pool import gpu_pool
 from experiments.states import Status, TaskStatus
@@ -112,3 +113,12 @@ def pool(redis_server: RedisServer, settings: Any) -> Iterator[None]:
     gpu_pool().publish("alpha", open_inventory("simulated:4", "alpha").gpus(), 64_000)
     yield
     gpu_pool.cache_clear()
+
+
+def typed(**changes: str) -> dict[str, str]:
+    """A new task as a browser posts it."""
+    form = TaskForm()
+    shown = {name: form[name].value() for name in PLACES}
+    texts = {name: "" if value is None else str(value) for name, value in shown.items()}
+    small = {"name": "new", "model": "/models/x", "search_space": "max-num-seqs: 4, 8"}
+    return {**texts, **small, **changes}

@@ -12,10 +12,10 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from autotuner_site.celery import app
-from experiments.forms import PLACES, TaskForm
 from experiments.models import Experiment, TuningTask
 from experiments.states import FailureKind, Status, TaskStatus
 from gpupool import Lease
+from tests.unit.conftest import typed
 
 MakeTask = Callable[..., TuningTask]
 MakeExperiment = Callable[..., Experiment]
@@ -24,15 +24,6 @@ SCRIPT = "<script>alert(1)</script>"
 
 def url(name: str, *arguments: object) -> str:
     return reverse(f"admin:experiments_{name}", args=arguments)
-
-
-def typed(**changes: str) -> dict[str, str]:
-    """A new task as a browser posts it."""
-    form = TaskForm()
-    shown = {name: form[name].value() for name in PLACES}
-    texts = {name: "" if value is None else str(value) for name, value in shown.items()}
-    small = {"name": "new", "model": "/models/x", "search_space": "max-num-seqs: 4, 8"}
-    return {**texts, **small, **changes}
 
 
 @pytest.fixture(autouse=True)

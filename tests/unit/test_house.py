@@ -68,6 +68,7 @@ DOORS_FOR_PEOPLE = {
     "forms",
     "form_fields",
     "consumers",
+    "editor",
     "guard",
     "jobs",
     "shell",

@@ -1,10 +1,12 @@
 """Create and start a tuning task from a file."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
+from django.db import DatabaseError
 from rich.console import Console
 
 from experiments import audit, jobs, planning, reports, steering, tuning, watching
@@ -70,6 +72,8 @@ class Command(ShellCommand):
 
     def say_plan(self, file: TaskFile, as_json: bool) -> None:
         plan = planning.plan(file)
+        with contextlib.suppress(DatabaseError):  # A dry run needs no database
+            planning.check_name(file)
         if as_json:
             self.print_json(vars(plan))
         else:

@@ -1,0 +1,58 @@
+"""The editor of a task says, while one types, what the task would do and what is wrong with it."""
+
+from statistics import median
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_POST
+
+from experiments import planning, roles
+from experiments.forms import TaskForm
+from experiments.guard import only_for
+from experiments.models import Experiment, TuningTask
+from experiments.states import Status
+
+LATEST = 50  # experiments that say how long one takes
+TEMPLATE = "experiments/task_summary.html"
+CHANGELIST = "admin:experiments_tuningtask_changelist"
+
+
+@only_for(roles.may_edit, CHANGELIST)
+@require_POST
+def summary(request: HttpRequest, task_id: int | None = None) -> HttpResponse:
+    """What the form as it is would become; nothing is saved."""
+    task = TuningTask() if task_id is None else get_object_or_404(TuningTask, pk=task_id)
+    form = TaskForm(request.POST, instance=task)
+    form.may_write_commands = roles.may_write_commands(request.user)
+    if not form.is_valid():
+        return render(request, TEMPLATE, {"problems": problems(form)})
+    plan = planning.plan(task.file)
+    return render(request, TEMPLATE, {"plan": plan, "hours": hours(task, plan)})
+
+
+def problems(form: TaskForm) -> list[tuple[str, str]]:
+    """Each field that is wrong, by its label, and its first problem."""
+    return [
+        (str(form[name].label) if name in form.fields else "", str(errors[0]))
+        for name, errors in form.errors.items()
+    ]
+
+
+def hours(task: TuningTask, plan: planning.Plan) -> float | None:
+    """How long it may take at most, from the latest experiments of the same engine and model.
+
+    None when nothing of them was measured yet, or a job, which may be anything.
+    """
+    if task.file.base_runtime == "job":
+        return None
+    alike = Experiment.objects.filter(
+        task__engine=task.engine, task__model=task.model, status=Status.SUCCESS
+    )
+    latest = alike.order_by("-pk").values_list("started_at", "finished_at")[:LATEST]
+    took = [(end - start).total_seconds() for start, end in latest if start and end]
+    if not took:
+        return None
+    at_once = plan.parallel
+    if plan.gpus_in_pool:
+        at_once = max(1, min(at_once, plan.gpus_in_pool // min(plan.gpus_per_experiment)))
+    return median(took) / 3600 * plan.experiments / at_once

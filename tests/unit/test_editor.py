@@ -1,0 +1,65 @@
+"""The line above the form of a task: what the task would do, and what is wrong with it."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from experiments.models import Experiment, TuningTask
+from experiments.states import Status
+from tests.unit.conftest import typed
+
+MakeTask = Callable[..., TuningTask]
+SUMMARY = "admin:experiments_tuningtask_summary"
+pytestmark = pytest.mark.django_db
+
+
+def said(client: Client, *task: int, **changes: str) -> str:
+    answer = client.post(reverse(SUMMARY, args=task), typed(**changes))
+    assert answer.status_code == 200
+    return " ".join(answer.content.decode().split())
+
+
+def test_what_is_typed_is_said_as_a_plan_and_nothing_is_saved(admin_client: Client) -> None:
+    text = said(admin_client, search_space="max-num-seqs: 4, 8\nenable-prefix-caching: true, false")
+    assert "valid" in text and "<b>4</b> combinations" in text
+    assert "how long is not known yet" in text and "vllm serve /models/x" in text
+    assert not TuningTask.objects.exists()
+
+
+def test_what_is_wrong_is_said_with_its_field_as_plain_text(admin_client: Client) -> None:
+    text = said(admin_client, search_space="<script>: 9..1", max_parallel_experiments="9")
+    assert "1 to correct" in text and "<b>Search space</b>" in text
+    assert "9 is too many" not in text  # What cannot be read is corrected first
+    assert "<script>" not in text and "at most 8" in said(
+        admin_client, max_parallel_experiments="9"
+    )
+
+
+def test_how_long_it_takes_is_what_the_latest_of_the_same_model_took(
+    admin_client: Client, make_task: MakeTask
+) -> None:
+    earlier, end = make_task(), timezone.now()
+    TuningTask.objects.filter(pk=earlier.pk).update(engine="vllm", model="/models/x")
+    Experiment.objects.create(
+        task=earlier,
+        number=1,
+        status=Status.SUCCESS,
+        started_at=end - timedelta(minutes=30),
+        finished_at=end,
+    )
+    text = said(admin_client, max_experiments="6", max_parallel_experiments="2", repeats="0")
+    assert "at most <b>3</b> experiments" in text and "<b>0.8 h</b>" in text
+
+
+def test_a_task_that_is_edited_may_keep_its_name(admin_client: Client, make_task: MakeTask) -> None:
+    task = make_task()
+    assert "valid" in said(admin_client, task.pk, name=task.name)
+    assert "already" in said(admin_client, name=task.name)
+
+
+def test_only_who_may_change_tasks_is_told(client: Client) -> None:
+    assert client.post(reverse(SUMMARY), typed()).status_code == 302
