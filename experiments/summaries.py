@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from django.urls import reverse
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 
 from experiments import progress, reports, tuning
 from experiments.errors import BadInput
@@ -98,19 +100,16 @@ def expected_end(task: TuningTask, experiments: Sequence[Experiment], now: datet
     return "not known yet" if end is None else remaining(end, now)
 
 
-def strip(experiments: Sequence[Experiment], budget: int) -> list[dict[str, str]]:
-    """Blocks of equal width: where several experiments share one, it has the colour of most."""
+def strip(experiments: Sequence[Experiment], budget: int) -> SafeString:
+    """SVG of blocks of equal width: one that several experiments share has the colour of most."""
     whole = max(budget, len(experiments), 1)
     blocks = min(STRIP, whole)
     tones: dict[int, list[str]] = defaultdict(list)
     for place, one in enumerate(experiments):
         tones[place * blocks // whole].append(tone(one))
     width = 1 / blocks
-    return [
-        {
-            "x": percentage(block * width),
-            "width": percentage(width),
-            "tone": Counter(tones[block]).most_common(1)[0][0] if tones[block] else "wait",
-        }
-        for block in range(blocks)
-    ]
+    most = [Counter(tones[block]).most_common(1)[0][0] for block in range(blocks) if tones[block]]
+    rects = [(one, percentage(block * width)) for block, one in enumerate(most)]
+    rects += [("wait", percentage(block * width)) for block in range(len(most), blocks)]
+    rect = '<rect class="at-{}" x="{}" width="{}"/>'
+    return format_html_join("", rect, ((*one, percentage(width)) for one in rects))

@@ -1,5 +1,6 @@
 """A task in one line: the strip, the best, the gain, and when it is expected to end."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,11 @@ NOW = timezone.now()
 DONE: dict[str, Any] = {"status": Status.SUCCESS, "feasible": True}
 
 
+def tones(strip: str) -> list[str]:
+    """The colours of a strip's blocks."""
+    return re.findall(r'class="at-(\w+)"', strip)
+
+
 @pytest.fixture(autouse=True)
 def nothing_kept() -> None:
     summaries.forget()
@@ -32,13 +38,13 @@ def test_a_line_has_what_ended_the_best_and_the_gain(
     (line,) = summaries.of_tasks([task], NOW)
     assert (line["ended"], line["best"], line["gain"]) == (2, "150 tok/s", "+50.0%")
     assert line["is_better"] and line["end"] == "not known yet"
-    assert [block["tone"] for block in line["strip"]] == ["good", "good", "busy", "wait", "wait"]
+    assert tones(line["strip"]) == ["good", "good", "busy", "wait", "wait"]
 
 
 def test_a_task_without_experiments_has_a_line_too(make_task: MakeTask) -> None:
     (line,) = summaries.of_tasks([make_task(TaskStatus.PENDING)], NOW)
     assert (line["best"], line["gain"], line["end"]) == ("–", "–", "not started")
-    assert len(line["strip"]) == 5
+    assert tones(line["strip"]) == ["wait"] * 5
 
 
 def test_blocks_of_a_long_task_have_the_colour_of_most_of_theirs(
@@ -47,9 +53,9 @@ def test_blocks_of_a_long_task_have_the_colour_of_most_of_theirs(
     task = make_task()
     experiments = [make_experiment(task, **DONE) for _ in range(2)]
     experiments.append(make_experiment(task, status=Status.FAILED))
-    strip = summaries.strip(experiments, 180)
+    strip = tones(summaries.strip(experiments, 180))
     assert len(strip) == summaries.STRIP
-    assert [block["tone"] for block in strip[:2]] == ["good", "wait"]
+    assert strip[:2] == ["good", "wait"]
 
 
 @pytest.mark.parametrize("status", [TaskStatus.RUNNING, TaskStatus.COMPLETED])
