@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Prefetch, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
@@ -15,9 +15,8 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from experiments import editor, reports, roles, tuning, views
+from experiments import editor, roles, task_list, views
 from experiments.documents import write_yaml
-from experiments.figures import number, objective, percent
 from experiments.forms import TaskForm
 from experiments.models import Experiment, TuningTask
 from experiments.states import ENDED, TASK_ENDED, Status, TaskStatus
@@ -63,11 +62,15 @@ def for_each(verb: str, description: str) -> Callable[..., None]:
 @admin.register(TuningTask)
 class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
     form = TaskForm
-    list_display = ("page", "state", "progress", "best", "gain", "engine", "model", "created_at")
+    list_display = (
+        *("page", "state", "progress", "best", "gain", "end"),
+        *("engine", "model", "created_at"),
+    )
+    list_before_template = "experiments/task_list.html"
     list_display_links = None
     list_filter = ("status", "engine", "created_at")
     search_fields = ("name", "model", "description", "objective")
-    list_per_page = 50
+    list_per_page, list_max_show_all = 50, task_list.MOST
     actions = [
         for_each("start", "Start"),
         for_each("pause", "Pause: what runs goes on, nothing new starts"),
@@ -146,38 +149,32 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
 
     # ── what is shown ───────────────────────────────────────────────────────────────────────
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[TuningTask]:
-        short = Experiment.objects.defer("metrics", "levels", "command", "error_message")
-        tasks: QuerySet[TuningTask] = super().get_queryset(request)
-        return tasks.prefetch_related(Prefetch("experiments", short))
+    def get_changelist(self, request: HttpRequest, **_: Any) -> type[task_list.TaskList]:
+        return task_list.TaskList
 
     @column("Name", ordering="name")
     def page(self, task: TuningTask) -> SafeString:
         return format_html('<a class="at-link" href="{}">{}</a>', live_url(task), task.name)
 
-    @column("Status", ordering="status", label=STATUS_COLOURS)
-    def state(self, task: TuningTask) -> str:
-        return task.status
+    @column("Status", ordering="status")
+    def state(self, task: TuningTask) -> SafeString:
+        return task_list.cell(task, "state")
 
     @column("Experiments")
-    def progress(self, task: TuningTask) -> str:
-        ended = sum(experiment.has_ended for experiment in task.experiments.all())
-        return f"{ended} / {task.max_experiments}"
+    def progress(self, task: TuningTask) -> SafeString:
+        return task_list.cell(task, "progress")
 
-    @column("Best score")
-    def best(self, task: TuningTask) -> str:
-        experiments = list(task.experiments.all())
-        best = tuning.best_of(task, experiments)
-        score = None if best is None else reports.best_score(task, best, experiments)
-        if score is None:
-            return "–"
-        _, unit, factor = objective(task)
-        return f"{number(score * factor)} {unit}".strip()
+    @column("Best")
+    def best(self, task: TuningTask) -> SafeString:
+        return task_list.cell(task, "best")
 
-    @column("Gain")
-    def gain(self, task: TuningTask) -> str:
-        share = reports.best_gain(task, list(task.experiments.all()))
-        return "–" if share is None else percent(share)
+    @column("vs. defaults")
+    def gain(self, task: TuningTask) -> SafeString:
+        return task_list.cell(task, "gain")
+
+    @column("Expected end")
+    def end(self, task: TuningTask) -> SafeString:
+        return task_list.cell(task, "end")
 
     @column("Task file")
     def task_file(self, task: TuningTask) -> SafeString:
@@ -275,6 +272,7 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
             path("<int:task_id>/live/", views.live_page, name=f"{name}_live"),
             path("<int:task_id>/ask/<slug:verb>/", views.ask, name=f"{name}_ask"),
             path("<int:task_id>/do/<slug:verb>/", views.act, name=f"{name}_act"),
+            path("cells/", task_list.cells, name=f"{name}_cells"),
             path("summary/", editor.summary, name=f"{name}_summary"),
             path("<int:task_id>/summary/", editor.summary, name=f"{name}_summary"),
             *super().get_urls(),

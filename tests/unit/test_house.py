@@ -69,6 +69,7 @@ DOORS_FOR_PEOPLE = {
     "form_fields",
     "consumers",
     "editor",
+    "task_list",
     "guard",
     "jobs",
     "shell",
