@@ -5,7 +5,7 @@ is the same for all of them, as a share of their value; so all that were repeate
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -163,25 +163,45 @@ def rivals(winner: Measured, measured: Iterable[Measured], maximize: bool) -> li
     return sorted(alike, key=lambda one: -_goodness(one, noise, maximize))
 
 
-def next_to_repeat(measured: Sequence[Measured], maximize: bool) -> Measured | None:
+def next_to_repeat(
+    measured: Sequence[Measured], maximize: bool, expected: Mapping[int, float]
+) -> Measured | None:
     """What another measurement would tell most of; None when the winner is certain.
 
-    First the best of all until it was measured twice; then, in turn, the winner and the best of
+    First the best of all until it was measured twice; then, in turn, the best and the next of
     those that cannot be told from it, its defaults among them. What was pruned is among them, too:
-    when the one that it lost to was lucky, it may be the best.
+    when the one that it lost to was lucky, it may be the best. Which are the best is what is
+    `believed`, so that a lucky measurement does not keep a better one from being measured again.
     """
     able = [one for one in measured if one.feasible and one.scores]
     if not able:
         return None
     noise = noise_of(measured)
-    best = max(able, key=lambda one: (_goodness(one, noise, maximize), -one.number))
+
+    def goodness(one: Measured) -> float:
+        value = believed(one, noise, expected)
+        return value if maximize else -value
+
+    best = max(able, key=lambda one: (goodness(one), -one.number))
     if best.times < 2:
         return best
-    for rival in rivals(best, able, maximize):
+    for rival in sorted(rivals(best, able, maximize), key=goodness, reverse=True):
         fewer = min((rival, best), key=lambda one: one.times)
         if fewer.times < MOST_EACH:
             return fewer
     return None
+
+
+def believed(one: Measured, noise: Noise, expected: Mapping[int, float]) -> float:
+    """What a configuration's score is believed to be, on the scale of the noise.
+
+    What all results together let expect of it (`expected`, by number; the measurement that it was
+    chosen by is in there) weighs as much as one measurement, beside its repeats: a unit information
+    prior (Kass and Wasserman, JASA 90, 1995). Without one, what was measured.
+    """
+    if one.is_baseline or one.number not in expected:
+        return noise.scale(one.counted)
+    return noise.scale((expected[one.number], *one.scores[1:]))
 
 
 def baseline_is_due(searched: int, to_search: int, repeats: int, times: int) -> bool:

@@ -1,7 +1,7 @@
 """Which configurations of a task are measured again, and how sure its winner is therefore."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -123,12 +123,17 @@ def next_repeat(task: TuningTask, rows: Sequence[Row]) -> int | None:
     return baseline.number if due else None
 
 
-def next_finalist(task: TuningTask, rows: Sequence[Row]) -> int | None:
-    """The same after the search; None when the winner is certain, or the repeats are used up."""
+def next_finalist(
+    task: TuningTask, rows: Sequence[Row], expect: Callable[[], Mapping[int, float]]
+) -> int | None:
+    """The same after the search; None when the winner is certain, or the repeats are used up.
+
+    `expect` answers which score is expected of each configuration, by number, its luck taken off.
+    """
     repeated = sum(row.repeat_of is not None for row in rows)
     if repeated >= planned_repeats(task) or len(rows) >= task.max_experiments:
         return None
-    one = confidence.next_to_repeat(measured(rows), task.objectives.maximize)
+    one = confidence.next_to_repeat(measured(rows), task.objectives.maximize, expect())
     return None if one is None else one.number
 
 

@@ -16,6 +16,7 @@ from experiments.space import Configuration
 from experiments.states import ENDED, Status, TaskStatus
 from experiments.strategies import STRATEGIES
 from experiments.strategies.base import Trial
+from experiments.strategies.gp import expected_scores
 
 
 class Past(NamedTuple):
@@ -96,7 +97,7 @@ def next_step(task: TuningTask, experiments: Sequence[Past]) -> Step | None:
             return Step(configuration)
     if any(one.status not in ENDED for one in experiments):
         return None
-    finalist = repeats.next_finalist(task, experiments)
+    finalist = repeats.next_finalist(task, experiments, partial(expected, task, searched))
     return None if finalist is None else _again(experiments, finalist, alone=True)
 
 
@@ -120,6 +121,18 @@ def next_configuration(task: TuningTask, experiments: Sequence[Past]) -> Configu
     searched = [one for one in experiments if one.repeat_of is None]
     trials = [trial(experiment, task.objectives) for experiment in searched]
     return knowledge.allowed(task, trials, ask)
+
+
+def expected(task: TuningTask, searched: Sequence[Past]) -> dict[int, float]:
+    """The score that all results together let expect of each configuration, by number."""
+    trials = [trial(experiment, task.objectives) for experiment in searched]
+    scores = expected_scores(
+        task.file.space(),
+        trials,
+        maximize=task.objectives.maximize,
+        seed=task.file.optimization.seed,
+    )
+    return {searched[index].number: score for index, score in scores.items()}
 
 
 def trial(experiment: Past | Experiment, objectives: Objectives) -> Trial:

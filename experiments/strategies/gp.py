@@ -1,5 +1,6 @@
 """Learn from a few results which parameters matter, and try what promises most: the default."""
 
+import math
 import random
 import zlib
 from collections.abc import Sequence
@@ -85,6 +86,37 @@ def _works(
     mean = float(labels.mean())
     model = Posterior(encoding, encoding.rows(_configurations(known)), labels - mean, draws)
     return model.chance_above(at, -mean, DOUBT)
+
+
+def expected_scores(
+    space: Space, trials: Sequence[Trial], *, maximize: bool, seed: int
+) -> dict[int, float]:
+    """The score that the model expects of what was measured, by its place in `trials`.
+
+    A lucky measurement is shrunk towards those of configurations like it. Empty while there are too
+    few; of more than MOST_TRIALS the best half and some others.
+    """
+    import numpy as np
+
+    scored = [
+        trial
+        for trial in trials
+        if trial.score is not None
+        and math.isfinite(trial.score)
+        and space.contains(trial.configuration)
+    ]
+    if len(scored) < MODEL_AFTER:
+        return {}
+    known = _a_part(scored, maximize)
+    encoding = Encoding(space)
+    x, y, unit = _rows(encoding, known, maximize)
+    draws = np.random.default_rng(zlib.crc32(f"{seed}:{len(known)}".encode()))
+    by_luck = unit * (Posterior(encoding, x, y, draws).mean(x) - y)  # in the scores' logarithm
+    scores = np.array([trial.score for trial in known], dtype=float)
+    by_luck = by_luck if maximize else -by_luck
+    values = scores * np.exp(by_luck) if (scores > 0).all() else scores + by_luck
+    places = {id(trial): index for index, trial in enumerate(trials)}
+    return {places[id(t)]: float(value) for t, value in zip(known, values, strict=True)}
 
 
 def scored_rows(

@@ -13,6 +13,7 @@ from experiments.confidence import (
     MOST_EACH,
     Measured,
     baseline_is_due,
+    believed,
     gain,
     leader,
     next_to_repeat,
@@ -51,7 +52,7 @@ def test_what_lost_to_a_lucky_one_is_measured_again_to_its_end() -> None:
     lucky = one(2, 300.0, 50.0)
     pruned = Measured(3, (100.0,), True, was_pruned=True)
     assert leader([lucky, pruned], maximize=True) is lucky  # An estimate cannot win
-    assert next_to_repeat([lucky, pruned], maximize=True) is pruned
+    assert next_to_repeat([lucky, pruned], True, {}) is pruned
     measured = Measured(3, (100.0, 98.0), True, was_pruned=True)
     assert leader([lucky, measured], maximize=True) is measured
 
@@ -115,7 +116,7 @@ def repeat_until_certain(
 
     scores = [[measure(index)] for index in range(len(true))]
     for _ in range(most):
-        again = next_to_repeat([one(i, *each) for i, each in enumerate(scores)], True)
+        again = next_to_repeat([one(i, *each) for i, each in enumerate(scores)], True, {})
         if again is None:
             break
         scores[again.number].append(measure(again.number))
@@ -165,3 +166,18 @@ def test_the_baselines_repeats_are_spread_over_the_search() -> None:
 
 def test_the_baseline_is_not_measured_again_where_there_are_no_repeats() -> None:
     assert not any(baseline_is_due(searched, 24, 0, 1) for searched in range(25))
+
+
+def test_what_is_measured_again_first_is_the_best_that_is_believed_not_the_lucky_one() -> None:
+    lucky, good = one(2, 120.0), one(3, 112.0)
+    assert next_to_repeat([lucky, good], True, {}) is lucky
+    assert next_to_repeat([lucky, good], True, {2: 104.0, 3: 110.0}) is good
+
+
+def test_what_is_expected_weighs_as_much_as_one_repeat() -> None:
+    noise = noise_of([one(1, 100.0, 101.0)])
+    again = one(2, 150.0, 121.0)
+    assert math.exp(believed(again, noise, {2: 100.0})) == pytest.approx(110.0)
+    assert math.exp(believed(again, noise, {})) == pytest.approx(121.0)
+    baseline = one(1, 100.0, 121.0, baseline=True)
+    assert math.exp(believed(baseline, noise, {1: 50.0})) == pytest.approx(110.0)
