@@ -280,10 +280,7 @@ UNFOLD = {
                         "title": "Dashboard",
                         "icon": "dashboard",
                         "link": reverse_lazy("admin:index"),
-                        "permission": lambda request: (
-                            request.user.has_perm("experiments.view_tuningtask")
-                            or request.user.has_perm("experiments.change_tuningtask")
-                        ),
+                        "permission": "experiments.dashboard_admin.may_open",
                     }
                 ]
             },

@@ -161,8 +161,3 @@ def figures(
             "note": "of the time of the GPUs there are now" if gpus else "no GPU is known",
         },
     ]
-
-
-def may_view(user: Any) -> bool:
-    """Those who may view tasks."""
-    return roles.may_view(user)

@@ -6,13 +6,18 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from experiments import dashboard
+from experiments import dashboard, roles
 from experiments.guard import only_for
+
+
+def may_open(request: HttpRequest) -> bool:
+    """Whether its user has a dashboard."""
+    return roles.may_view(request.user)
 
 
 def on_start_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """The context of the start page; who may not view tasks sees the admin's own."""
-    if not dashboard.may_view(request.user):
+    if not may_open(request):
         return context
     shown = {
         "title": "Dashboard",
@@ -30,7 +35,7 @@ def whole(parts: dashboard.Drawing) -> dict[str, Any]:
     }
 
 
-@only_for(dashboard.may_view, "admin:index")
+@only_for(roles.may_view, "admin:index")
 @require_GET
 def now(request: HttpRequest) -> HttpResponse:
     """The parts of the page that are not as it has them."""

@@ -18,7 +18,8 @@ from experiments.tones import tone
 
 MOST = 500  # bars of a chart: the newest
 STEPS = 1000  # What moves by less than such a share of the width is not drawn again
-LEGIBLE = 0.04  # of the width: a narrower bar has no number on it
+# Of the width: a narrower bar has no number on it, no mark, and narrower than that is none
+LEGIBLE, MARKED, THIN = 0.04, 0.01, 0.003
 TICKS = 6  # About so many moments are written below
 BAR = (
     '<a class="at-bar at-{tone}" data-n="{number}"{link}><title>{title}</title>'
@@ -110,13 +111,14 @@ def bar(experiment: Experiment, over: Span, task: str, is_link: bool) -> dict[st
     """One experiment in a lane: light until its benchmark began, solid from then on."""
     begun = experiment.placed_at or over.begin
     ended = experiment.finished_at or over.end
-    start, end = over.share(begun), over.share(ended)
+    start, end = min(over.share(begun), 1 - THIN), over.share(ended)
+    end = max(end, start + THIN)
     # Without a benchmark all of it is light
     solid = min(end, over.share(experiment.benchmarking_at or ended))
     words = f"{task} #{experiment.number}".lstrip()
     took = span((ended - begun).total_seconds())
     address = reverse("admin:experiments_experiment_change", args=[experiment.pk])
-    mark = "✕" if experiment.status == Status.FAILED else ""
+    mark = "✕" if experiment.status == Status.FAILED and end - start >= MARKED else ""
     return {
         "number": experiment.number,
         "tone": tone(experiment),

@@ -129,8 +129,8 @@ def numbers(
             "label": "Experiments",
             "value": f"{ended} / {task.max_experiments}",
             "note": f"{failed} failed" if failed else "ended, of the budget",
-            "ended": ended,
-            "budget": task.max_experiments,
+            "part": ended,
+            "whole": task.max_experiments,
         },
         {
             "label": "Running",

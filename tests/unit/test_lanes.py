@@ -78,6 +78,12 @@ def test_a_bar_that_is_too_narrow_has_no_number(make_experiment: Make) -> None:
     assert bar(ran(make_experiment, "a", placed_at=ago(11)), HOUR, "", True)["text"] == ""
 
 
+def test_however_short_it_was_a_bar_can_be_seen(make_experiment: Make) -> None:
+    moment = ran(make_experiment, "a", placed_at=NOW, benchmarking_at=NOW, finished_at=NOW)
+    drawn = bar(moment, HOUR, "", True)
+    assert (drawn["x"], drawn["load"], drawn["solid"]) == ("99.7%", "0.3%", "0%")
+
+
 def test_only_those_who_may_see_an_experiment_get_a_link(make_experiment: Make) -> None:
     experiment = ran(make_experiment, "a")
     address = reverse("admin:experiments_experiment_change", args=[experiment.pk])
