@@ -1,13 +1,17 @@
-"""The editor of a task says, while one types, what the task would do and what is wrong with it."""
+"""The editor of a task: what it would do and what is wrong, said while one types; and a whole
+task file, pasted."""
 
 from statistics import median
 
+from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
-from django.views.decorators.http import require_POST
+from django.shortcuts import get_object_or_404, redirect, render
+from django.template.response import TemplateResponse
+from django.views.decorators.http import require_http_methods, require_POST
 
-from experiments import planning, roles
-from experiments.forms import TaskForm
+from experiments import planning, roles, taskfile
+from experiments.errors import BadInput
+from experiments.forms import COMMAND_REFUSED, TaskForm
 from experiments.guard import only_for
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status
@@ -28,6 +32,36 @@ def summary(request: HttpRequest, task_id: int | None = None) -> HttpResponse:
         return render(request, TEMPLATE, {"problems": problems(form)})
     plan = planning.plan(task.file)
     return render(request, TEMPLATE, {"plan": plan, "hours": hours(task, plan)})
+
+
+@only_for(roles.may_edit, CHANGELIST)
+@require_http_methods(["GET", "POST"])
+def paste(request: HttpRequest) -> HttpResponse:
+    """A new task from the text of a task file; what cannot be used is said, and the text kept."""
+    text, problem = request.POST.get("text", ""), ""
+    if request.method == "POST":
+        try:
+            task = create(text, request)
+        except BadInput as error:
+            problem = str(error)
+        else:
+            messages.success(request, f"{task} is saved, not started.")
+            return redirect("admin:experiments_tuningtask_change", task.pk)
+    context = {
+        **admin.site.each_context(request),
+        **{"title": "New task from a file", "opts": TuningTask._meta},
+        **{"text": text, "problem": problem},
+    }
+    return TemplateResponse(request, "experiments/task_paste.html", context)
+
+
+def create(text: str, request: HttpRequest) -> TuningTask:
+    """Save it. Raises BadInput, also for a command that this person may not write."""
+    file = taskfile.load(text)
+    field = roles.command_in(file.to_dict())
+    if field and not roles.may_write_commands(request.user):
+        raise BadInput(field, COMMAND_REFUSED)
+    return planning.create(file, request.user)
 
 
 def problems(form: TaskForm) -> list[tuple[str, str]]:

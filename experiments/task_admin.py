@@ -272,6 +272,7 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
             path("<int:task_id>/live/", views.live_page, name=f"{name}_live"),
             path("<int:task_id>/ask/<slug:verb>/", views.ask, name=f"{name}_ask"),
             path("<int:task_id>/do/<slug:verb>/", views.act, name=f"{name}_act"),
+            path("paste/", editor.paste, name=f"{name}_paste"),
             path("cells/", task_list.cells, name=f"{name}_cells"),
             path("summary/", editor.summary, name=f"{name}_summary"),
             path("<int:task_id>/summary/", editor.summary, name=f"{name}_summary"),

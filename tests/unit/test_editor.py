@@ -1,18 +1,22 @@
 """The line above the form of a task: what the task would do, and what is wrong with it."""
 
+import html
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+import yaml
+from django.contrib.auth.models import Group, User
 from django.test import Client
-from django.urls import reverse
+from django.urls import reverse, reverse_lazy
 from django.utils import timezone
 
 from experiments.models import Experiment, TuningTask
-from experiments.states import Status
-from tests.unit.conftest import typed
+from experiments.states import Status, TaskStatus
+from tests.unit.conftest import SPECIFICATION, typed
 
 MakeTask = Callable[..., TuningTask]
+PASTE = reverse_lazy("admin:experiments_tuningtask_paste")
 SUMMARY = "admin:experiments_tuningtask_summary"
 pytestmark = pytest.mark.django_db
 
@@ -63,3 +67,44 @@ def test_a_task_that_is_edited_may_keep_its_name(admin_client: Client, make_task
 
 def test_only_who_may_change_tasks_is_told(client: Client) -> None:
     assert client.post(reverse(SUMMARY), typed()).status_code == 302
+
+
+# ── a task file, pasted ─────────────────────────────────────────────────────────────────────
+
+
+def test_a_pasted_task_file_is_a_task_that_waits_to_be_started(
+    admin_client: Client, admin_user: User
+) -> None:
+    text = yaml.safe_dump({**SPECIFICATION, "task_name": "pasted"})
+    answer = admin_client.post(PASTE, {"text": text})
+    task = TuningTask.objects.get()
+    assert (task.name, task.status, task.created_by) == ("pasted", TaskStatus.PENDING, admin_user)
+    assert answer.headers["Location"] == reverse(
+        "admin:experiments_tuningtask_change", args=[task.pk]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "is empty"),
+        ("task_name: [", "line 1"),
+        ("task_name: x\nbase_runtime: <b>", "base_runtime"),
+    ],
+)
+def test_a_pasted_file_that_cannot_be_used_is_kept_and_its_field_named(
+    admin_client: Client, text: str, why: str
+) -> None:
+    page = admin_client.post(PASTE, {"text": text}).content.decode()
+    assert why in page and html.escape(text) in page and "<b>" not in page.split("<form")[-1]
+    assert not TuningTask.objects.exists()
+
+
+def test_a_pasted_command_is_for_administrators_to_write(client: Client, db: None) -> None:
+    engineer = User.objects.create_user("e", is_staff=True)
+    engineer.groups.add(Group.objects.get(name="engineer"))
+    client.force_login(engineer)
+    job = {"task_name": "j", "base_runtime": "job", "command": ["true"], "parameters": {"x": [1]}}
+    text = yaml.safe_dump({**job, "optimization": {"objective": "maximize_speed"}})
+    page = client.post(PASTE, {"text": text}).content.decode()
+    assert "role administrator" in page and not TuningTask.objects.exists()
