@@ -1,0 +1,52 @@
+"""A task is made, corrected and started in the browser, and the list of tasks follows it."""
+
+import pytest
+import yaml
+from playwright.sync_api import Page, expect
+
+from tests.integration.product import Product, job
+
+pytestmark = pytest.mark.browser
+
+SOON = 30_000  # milliseconds
+TASKS = "/admin/experiments/tuningtask/"
+
+
+def test_what_is_typed_is_said_at_once_with_what_is_wrong(page: Page) -> None:
+    page.goto(f"{TASKS}add/")
+    summary = page.locator(".at-summary")
+    expect(summary).to_contain_text("to correct", timeout=SOON)
+    page.fill("[name=name]", "typed")
+    page.fill("[name=model]", "/models/x")
+    page.fill(
+        "[name=search_space]", "max-num-seqs: 32, 64, 128\nenable-prefix-caching: true, false"
+    )
+    expect(summary).to_contain_text("6 combinations", timeout=SOON)
+    expect(summary).to_contain_text("vllm serve /models/x")
+    page.fill("[name=search_space]", "max-num-seqs: 9..1")
+    expect(summary).to_contain_text("Search space", timeout=SOON)
+
+
+def test_a_pasted_task_is_started_and_followed_in_the_list_without_a_reload(
+    page: Page, product: Product
+) -> None:
+    go = product.folder / "go-pasted"
+    wait = f"while test $AUTOTUNER_X = 2 && ! test -e {go}; do sleep 0.1; done"
+    pasted = job("pasted", f"{wait}; echo '{{\"speed\": 7}}'", [1, 2, 3])
+    page.goto(TASKS)
+    page.get_by_role("link", name="Paste a task file").click()
+    page.fill("#paste-text", yaml.safe_dump({**pasted, "bogus": 1}))
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("bogus: unknown field")
+    page.fill("#paste-text", yaml.safe_dump(pasted))
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Save and start").click()
+    expect(page.locator("#connection")).to_have_text("live", timeout=SOON)
+    page.goto(TASKS)
+    page.evaluate("window.sameDocument = true")
+    row = page.locator("#result_list tr").filter(has_text="pasted")
+    expect(row).to_contain_text("RUNNING", timeout=SOON)
+    go.touch()
+    expect(row).to_contain_text("COMPLETED", timeout=SOON)
+    expect(row).to_contain_text("3/3")
+    assert page.evaluate("window.sameDocument") is True
