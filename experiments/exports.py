@@ -62,6 +62,23 @@ def as_csv(task: TuningTask) -> str:
     return text.getvalue()
 
 
+def csv_of(experiments: Sequence[Experiment]) -> str:
+    """One row an experiment, of any tasks, with the task's name."""
+    parameters = list(dict.fromkeys(name for e in experiments for name in e.parameters))
+    metrics = list(dict.fromkeys(name for e in experiments for name in e.metrics))
+    fixed = ("attempt", "status", "feasible", "pruned", "objective_score", "node")
+    text = io.StringIO()
+    writer = csv.writer(text)
+    titles = ["task", "number", *fixed, "error_kind", "error", *parameters, *metrics]
+    writer.writerow([spreadsheet_safe(title) for title in titles])
+    for e in experiments:
+        row = [e.task.name, e.number, *(getattr(e, name) for name in fixed)]
+        row += [e.error_kind, e.error_message, *(e.parameters.get(name, "") for name in parameters)]
+        row += [e.metrics.get(name, "") for name in metrics]
+        writer.writerow([spreadsheet_safe(value) for value in row])
+    return text.getvalue()
+
+
 def spreadsheet_safe(value: Any) -> Any:
     """Text that a spreadsheet would run as a formula, made plain text."""
     return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value

@@ -8,10 +8,11 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def only_for(may: Callable[[Any], bool], page: str) -> Callable[[View], View]:
@@ -20,13 +21,14 @@ def only_for(may: Callable[[Any], bool], page: str) -> Callable[[View], View]:
     def guard(view: View) -> View:
         @never_cache
         @wraps(view)
-        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not request.user.is_authenticated:
                 if by_htmx(request):  # Else the form to log in would land within the page
                     return HttpResponse(status=401, headers={"HX-Refresh": "true"})
                 match = request.resolver_match
-                key = match.kwargs.get("task_id") if match else None
-                return redirect_to_login(reverse(page, args=[key] if key else []))
+                of = match.kwargs if match else {}
+                keys = [of[name] for name in ("task_id", "experiment_id") if name in of]
+                return redirect_to_login(reverse(page, args=keys))
             if not may(request.user):
                 raise PermissionDenied
             return view(request, *args, **kwargs)

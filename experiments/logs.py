@@ -1,4 +1,6 @@
-"""The end of an experiment's log, for people."""
+"""An experiment's log, for people."""
+
+from pathlib import Path
 
 from django.conf import settings
 
@@ -6,12 +8,28 @@ from experiments.log_files import tail
 from experiments.models import Experiment
 
 
+def path_of(experiment: Experiment) -> Path | None:
+    """The engine's log; None for one that is not within the folder of the logs."""
+    log = experiment.folder / "engine.log"
+    return log if log.resolve().is_relative_to(settings.LOG_DIR.resolve()) else None
+
+
+def mark(experiment: Experiment) -> str:
+    """What of the log there is: another word when it was written to."""
+    log = path_of(experiment)
+    try:
+        size = log.stat().st_size if log else 0
+    except OSError:
+        size = 0
+    return f"{experiment.attempt}-{experiment.status}-{size}"
+
+
 def end_of(experiment: Experiment) -> str:
     """The last 64 KiB of the engine's log, or why they cannot be shown."""
     if experiment.started_at is None:
         return "The engine has not been started yet."
-    log = experiment.folder / "engine.log"
-    if not log.resolve().is_relative_to(settings.LOG_DIR.resolve()):
+    log = path_of(experiment)
+    if log is None:
         return "The log is not in the folder of the logs."
     text = ""
     try:
