@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Q
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.response import TemplateResponse
@@ -33,9 +32,12 @@ def log_now(experiment: Experiment) -> dict[str, Any]:
 def log(request: HttpRequest, experiment_id: int) -> HttpResponse:
     """The log's part of the page; nothing where the page has it as it is."""
     experiment = get_object_or_404(Experiment.objects.select_related("task"), pk=experiment_id)
-    is_same = request.GET.get("seen") == logs.mark(experiment)
-    if is_same and not experiment.has_ended:
+    now, seen = logs.mark(experiment), request.GET.get("seen", "")
+    if seen == now and not experiment.has_ended:
         return HttpResponse(status=204)
+    if seen and seen.rpartition("-")[0] != now.rpartition("-")[0]:
+        # It has moved: all of the page is another
+        return HttpResponse(status=204, headers={"HX-Refresh": "true"})
     return render(request, "experiments/experiment/log.html", log_now(experiment))
 
 
@@ -72,7 +74,7 @@ def compare(request: HttpRequest) -> HttpResponse:
     """Two to six experiments side by side: `?ids=3,7`."""
     wanted = [int(part) for part in request.GET.get("ids", "").split(",") if part.isdecimal()]
     chosen = dict.fromkeys(wanted[: comparison.MOST + 1])
-    found = Experiment.objects.select_related("task").filter(Q(pk__in=chosen))
+    found = Experiment.objects.select_related("task").filter(pk__in=chosen)
     experiments = sorted(found, key=lambda one: list(chosen).index(one.pk))
     if not comparison.FEWEST <= len(experiments) <= comparison.MOST:
         messages.warning(request, "Choose two to six experiments to compare.")

@@ -8,8 +8,9 @@ from django.contrib.auth.models import Group, User
 from django.http import FileResponse
 from django.test import Client
 
+from experiments import logs
 from experiments.models import AuditEntry, Experiment, TuningTask
-from experiments.states import Status, TaskStatus
+from experiments.states import FailureKind, Status, TaskStatus
 from gpupool import Lease
 from tests.unit.test_admin import SCRIPT, measured, site, url
 
@@ -56,7 +57,10 @@ def test_the_log_of_what_runs_is_asked_for_again_and_only_what_is_new_is_sent(
 def test_the_log_of_what_has_ended_is_not_asked_for_again(
     admin_client: Client, running: Experiment
 ) -> None:
-    running.fail("timeout", "too slow")  # type: ignore[arg-type]
+    seen = {"seen": logs.mark(running)}
+    running.fail(FailureKind.TIMEOUT, "too slow")
+    moved = admin_client.get(url("experiment_log", running.pk), seen)
+    assert moved.headers["HX-Refresh"] == "true"  # The rest of the page is another, too
     log = said(admin_client.get(url("experiment_log", running.pk)))
     assert "red" in log and "hx-get" not in log
 
