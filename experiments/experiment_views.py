@@ -3,12 +3,13 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_GET, require_POST
 
-from experiments import ansi, comparison, logs, roles, views
+from experiments import ansi, comparison, log_files, logs, roles, views
 from experiments.guard import only_for
 from experiments.models import Experiment
 
@@ -43,18 +44,20 @@ def log(request: HttpRequest, experiment_id: int) -> HttpResponse:
 
 @only_for(roles.may_view_experiments, PAGE)
 @require_GET
-def download(request: HttpRequest, experiment_id: int) -> HttpResponse | FileResponse:
+def download(request: HttpRequest, experiment_id: int) -> HttpResponseBase:
     """The whole log as the engine wrote it, as plain text and a file."""
     experiment = get_object_or_404(Experiment, pk=experiment_id)
     path = logs.path_of(experiment)
     if path is None or not path.is_file():
         raise Http404("the log is not here")
     name = f"task-{experiment.task_id}-experiment-{experiment.number}-{experiment.attempt}.log"
-    answer = FileResponse(
-        path.open("rb"), as_attachment=True, filename=name, content_type="text/plain; charset=utf-8"
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "X-Content-Type-Options": "nosniff",
+    }
+    return StreamingHttpResponse(
+        log_files.pieces(path), content_type="text/plain; charset=utf-8", headers=headers
     )
-    answer.headers["X-Content-Type-Options"] = "nosniff"
-    return answer
 
 
 @only_for(roles.may_steer, PAGE)

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 LOG_CAP = 32 * 2**20  # bytes of a log, and as many of the part before
+PIECE = 2**18  # bytes that are sent at once
 COPY_ROUNDS = 20  # in which a log that grows meanwhile is copied
 
 
@@ -49,6 +51,14 @@ def head(log: Path, max_bytes: int) -> str:
             return file.read(max_bytes).decode(errors="replace")
     except OSError:
         return ""
+
+
+def pieces(log: Path) -> Iterator[bytes]:
+    """All of a log that is kept, the part before it was rotated first."""
+    for path in (part_before(log), log):
+        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+            while part := file.read(PIECE):
+                yield part
 
 
 def tail(log: Path, max_bytes: int = 64 * 1024) -> str:

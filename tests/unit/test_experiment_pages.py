@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.http import FileResponse
+from django.http import StreamingHttpResponse
 from django.test import Client
 
 from experiments import logs
@@ -76,7 +76,7 @@ def test_the_whole_log_is_downloaded_as_plain_text(
 ) -> None:
     write(running, "x" * 100_000)
     answer = admin_client.get(url("experiment_download", running.pk))
-    assert isinstance(answer, FileResponse)
+    assert isinstance(answer, StreamingHttpResponse)
     text = b"".join(answer.streaming_content)  # type: ignore[arg-type]
     assert text.startswith(b"\x1b[31mred") and len(text) > 100_000
     assert answer.headers["Content-Type"].startswith("text/plain")
@@ -104,7 +104,6 @@ def test_logs_are_for_those_who_may_view_experiments(role: str, running: Experim
     client.force_login(user)
     for page in ("experiment_log", "experiment_download"):
         answer = client.get(url(page, running.pk))
-        answer.close()
         assert answer.status_code == (200 if role == "viewer" else 403)
         assert Client().get(url(page, running.pk)).status_code == 302
     assert client.get(url("experiment_compare")).status_code == (302 if role == "viewer" else 403)
