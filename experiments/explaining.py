@@ -32,6 +32,13 @@ def explanation(task: TuningTask, experiments: Sequence[Experiment]) -> dict[str
     }
 
 
+def importance(task: TuningTask, experiments: Sequence[Experiment]) -> list[tuple[str, float]]:
+    """The parameters and how much each matters, 0 to 1, the most first; nothing while too few are
+    measured."""
+    found = _insight(task, experiments)
+    return [] if found is None else [(one.name, one.importance) for one in found.effects]
+
+
 def _insight(task: TuningTask, experiments: Sequence[Experiment]) -> Insight | None:
     searched = [one for one in experiments if one.repeat_of is None]
     return insight(
@@ -118,7 +125,7 @@ def _level_table(lines: Sequence[dict[str, Any]]) -> list[str]:
 
 def _progress_picture(task: TuningTask, experiments: Sequence[Experiment]) -> list[str]:
     """The best so far, after each experiment that was measured."""
-    found = list(_best_so_far(task, experiments))
+    found = list(best_so_far(task, experiments))
     if len(found) < 2:
         return []
     numbers = ", ".join(str(number) for number, _ in found)
@@ -132,9 +139,8 @@ def _progress_picture(task: TuningTask, experiments: Sequence[Experiment]) -> li
     ]
 
 
-def _best_so_far(
-    task: TuningTask, experiments: Sequence[Experiment]
-) -> Iterator[tuple[int, float]]:
+def best_so_far(task: TuningTask, experiments: Sequence[Experiment]) -> Iterator[tuple[int, float]]:
+    """The best score of those that meet the objectives, after each of them that was measured."""
     best: float | None = None
     for one in sorted(experiments, key=lambda one: one.number):
         if one.status != Status.SUCCESS or one.pruned or one.repeat_of or not one.feasible:

@@ -9,7 +9,7 @@ from typing import Any
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from experiments import effects, lanes, progress, repeats, reports, tuning, vetoes
+from experiments import charts, effects, lanes, progress, repeats, reports, tuning, vetoes
 from experiments.errors import BadInput
 from experiments.figures import (
     ENGINE_COLUMNS,
@@ -24,6 +24,7 @@ from experiments.figures import (
     remaining,
     span,
 )
+from experiments.importance import importances
 from experiments.models import Experiment, TuningTask
 from experiments.scatter import scatter
 from experiments.sections import Optimization
@@ -34,6 +35,8 @@ FRAGMENTS = (
     "head",
     "numbers",
     "lanes",
+    "charts",
+    "importance",
     "winner",
     "rows",
     "vetoes",
@@ -90,14 +93,24 @@ def live(task: TuningTask) -> dict[str, Any]:
         "rows": rows[: -SHOWN - 1 : -1],
         "left_out": max(0, len(experiments) - SHOWN),
         "blocks": rows,
+        "planned": planned(task, experiments),
         "winner": None if best is None else winner(task, best, baseline, columns),
         "sure": repeats.certainty(task, experiments),
         "front": front,
         "knee": reports.KNEE,
         "scatter": scatter(task, experiments, front, best),
         "chart": lanes.of_task(experiments, now),
+        "importance": importances.of(task, experiments),
+        **charts.charts(task, experiments, best),
         **vetoes.on_page(task),
     }
+
+
+def planned(task: TuningTask, experiments: Sequence[Experiment]) -> str:
+    """A letter for each experiment that may still come, as far as the strip has room."""
+    if task.has_ended:
+        return ""
+    return "·" * max(0, min(task.max_experiments, BLOCKS) - len(experiments))
 
 
 # ── the numbers on top ──────────────────────────────────────────────────────────────────────

@@ -31,6 +31,7 @@ def scatter(
     ]
     points = [
         {
+            "number": e.number,
             "x": axes[0].at(e.objective_values[0]),
             "y": axes[1].at(e.objective_values[1]),
             "kind": "best" if best and e.pk == best.pk else kind(e, on_front),

@@ -40,7 +40,7 @@ class GaussianProcess:
             return None
         encoding = Encoding(space)
         at = encoding.rows(choice)
-        known = _a_part([trial for trial in inside if trial.feasible is not None], maximize)
+        known = a_part([trial for trial in inside if trial.feasible is not None], maximize)
         scored = [trial for trial in known if trial.score is not None]
         if len(known) < MODEL_AFTER or len(scored) < 2:
             return choice[_farthest(encoding, at, encoding.rows(_configurations(inside)))]
@@ -107,7 +107,7 @@ def expected_scores(
     ]
     if len(scored) < MODEL_AFTER:
         return {}
-    known = _a_part(scored, maximize)
+    known = a_part(scored, maximize)
     encoding = Encoding(space)
     x, y, unit = _rows(encoding, known, maximize)
     draws = np.random.default_rng(zlib.crc32(f"{seed}:{len(known)}".encode()))
@@ -122,11 +122,11 @@ def expected_scores(
 def scored_rows(
     space: Space, scored: list[Trial], maximize: bool
 ) -> tuple[Encoding, "Array", "Array", float]:
-    """The measured trials as a model wants them, at most MOST_TRIALS of them: rows, scores, and how
-    much one unit of these scores is, as a share of the value.
+    """The measured trials as a model wants them: rows, scores, and how much one unit of these
+    scores is, as a share of the value.
     """
     encoding = Encoding(space)
-    return encoding, *_rows(encoding, _a_part(scored, maximize), maximize)
+    return encoding, *_rows(encoding, scored, maximize)
 
 
 def _rows(
@@ -155,7 +155,7 @@ def _standard(scores: "Array", maximize: bool) -> tuple["Array", float]:
     return y / deviation, deviation
 
 
-def _a_part(known: list[Trial], maximize: bool) -> list[Trial]:
+def a_part(known: list[Trial], maximize: bool) -> list[Trial]:
     """At most MOST_TRIALS: half of them the best, the others from the whole history."""
     if len(known) <= MOST_TRIALS:
         return known

@@ -14,7 +14,7 @@ from experiments.space import Choices, Configuration, Dimension, Space, Value
 from experiments.strategies.base import Trial
 from experiments.strategies.candidates import MOST_LISTED, candidates
 from experiments.strategies.gaussian import Posterior, normal_cdf
-from experiments.strategies.gp import scored_rows
+from experiments.strategies.gp import a_part, scored_rows
 from experiments.strategies.mutation import share
 
 LEAST = 6  # measured configurations, before anything is said
@@ -58,7 +58,7 @@ def insight(space: Space, trials: Sequence[Trial], *, maximize: bool, seed: int)
     import numpy as np
 
     inside = [trial for trial in trials if space.contains(trial.configuration)]
-    scored = [trial for trial in inside if trial.score is not None]
+    scored = a_part([trial for trial in inside if trial.score is not None], maximize)
     if len(scored) < LEAST:
         return None
     rng = random.Random(seed)

@@ -36,6 +36,29 @@
     }
   });
 
+  // An experiment that is pointed at, or has the focus, is marked in all parts of the page.
+  var pointed = "";
+  function mark() {
+    document.querySelectorAll(".at-pointed").forEach(function (one) {
+      one.classList.remove("at-pointed");
+    });
+    document.querySelectorAll('[data-n="' + pointed + '"]').forEach(function (one) {
+      one.classList.add("at-pointed");
+    });
+    document.body.classList.toggle("at-pointing", pointed !== "");
+  }
+  function point(event) {
+    var one = event.target.closest && event.target.closest("[data-n]");
+    if (pointed !== (one ? one.dataset.n : "")) {
+      pointed = one ? one.dataset.n : "";
+      mark();
+    }
+  }
+  document.addEventListener("pointerover", point);
+  document.addEventListener("focusin", point);
+  document.addEventListener("htmx:wsAfterMessage", mark);
+  document.addEventListener("htmx:afterSettle", mark);
+
   // A button that is replaced while it is pressed is never clicked: its successor is.
   var pressed = null;
   document.addEventListener("pointerdown", function (event) {
