@@ -10,12 +10,13 @@ from experiments.lanes import outcome, percentage
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status
 
-MOST = 500  # marks of a chart: the newest experiments, and those that were the best so far
+MOST_MARKS = 1000  # of the newest experiments, and of those that were the best so far
+MOST_LINES = 300  # of the newest experiments, and of the best
 THIN = 100  # More lines than these are drawn thin
 FEWEST_SCORED, FEWEST_PARAMETERS = 3, 2  # for parallel coordinates
 LISTED = 8  # A parameter with more values than these has a scale
 WIDE = 100  # A scale over such a ratio, or a larger one, is logarithmic
-TICKS = 4  # About so many values are written beside an axis
+TICKS = 6  # About so many values are written beside an axis
 BANDS = 5  # of the score, each with a colour of its own
 MARGIN = 0.06  # of the height, free above and below the scores
 UNSET = "not set"
@@ -42,6 +43,7 @@ def search(
     shown = newest(
         [e for e in experiments if e.objective_score is not None or e.status == Status.FAILED],
         {at for at, _ in steps},
+        MOST_MARKS,
     )
     scores = [e.objective_score for e in shown if e.objective_score is not None]
     if not scores:
@@ -101,9 +103,9 @@ def stairs(
     return parts
 
 
-def newest(experiments: Sequence[Experiment], kept: set[int]) -> list[Experiment]:
-    """The newest MOST of them, and before these those whose numbers are kept."""
-    return [*(e for e in experiments[:-MOST] if e.number in kept), *experiments[-MOST:]]
+def newest(experiments: Sequence[Experiment], kept: set[int], most: int) -> list[Experiment]:
+    """The newest of them, and before these those whose numbers are kept."""
+    return [*(e for e in experiments[:-most] if e.number in kept), *experiments[-most:]]
 
 
 def kind(experiment: Experiment) -> str:
@@ -122,8 +124,13 @@ def title(task: TuningTask, experiment: Experiment) -> str:
     if experiment.objective_score is not None:
         about = "≈ " if experiment.pruned else ""
         text += f", {about}{number(experiment.objective_score * factor)} {unit}".rstrip()
+    return text
+
+
+def with_values(task: TuningTask, experiment: Experiment) -> str:
+    """The same, and its parameters."""
     values = ", ".join(f"{name}={plain(value)}" for name, value in experiment.parameters.items())
-    return f"{text}\n{values}" if values else text
+    return f"{title(task, experiment)}\n{values}" if values else title(task, experiment)
 
 
 def ticks(low: float, high: float) -> list[float]:
@@ -154,7 +161,7 @@ def parallel(
     lines are in thousandths of the width and the height.
     """
     scored = [e for e in experiments if e.objective_score is not None and not e.pruned]
-    shown = newest(scored, set() if best is None else {best.number})
+    shown = newest(scored, set() if best is None else {best.number}, MOST_LINES)
     names = dict.fromkeys(name for e in shown for name in e.parameters)
     axes = [axis for axis in (Axis(name, shown) for name in names) if axis.varies]
     if len(axes) < FEWEST_PARAMETERS or len(shown) < FEWEST_SCORED:
@@ -168,7 +175,7 @@ def parallel(
             ),
             "kind": "best" if best is not None and e.pk == best.pk else kind(e),
             "band": min(BANDS - 1, int(score.at(e) * BANDS)),
-            "title": title(task, e),
+            "title": with_values(task, e),
             "order": score.at(e),
         }
         for e in shown

@@ -29,7 +29,7 @@ def scatter(
         Axis(task, index, [e.objective_values[index] for e in measured], room)
         for index, room in enumerate(((LEFT, WIDTH - MARGIN), (HEIGHT - BELOW, MARGIN)))
     ]
-    points = [
+    points: list[dict[str, Any]] = [
         {
             "number": e.number,
             "x": axes[0].at(e.objective_values[0]),

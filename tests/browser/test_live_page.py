@@ -83,6 +83,23 @@ def test_several_objectives_are_drawn_and_their_front_is_marked(page: Page) -> N
     assert page.evaluate("window.sameDocument") is True
 
 
+def test_pointing_at_an_experiment_marks_it_in_every_part(page: Page) -> None:
+    space = "x: 1, 3, 2\ny: 1, 2"
+    add(page, "pointed", command=f"python3\n-c\n{TRADE}", search_space=space)
+    page.get_by_role("button", name="Start").click()
+    expect(status(page)).to_have_text("COMPLETED", timeout=SOON)
+    expect(page.locator("#live-charts .at-mark")).to_have_count(6)
+    expect(page.locator("#live-charts polyline")).to_have_count(6)
+    expect(page.locator("#live-importance dt")).to_have_text(["x", "y"], timeout=SOON)
+    page.locator('#live-charts .at-mark[data-n="4"] circle:not(.at-hit)').hover()
+    for part in ("numbers .at-block", "lanes .at-bar", "charts polyline", "rows tr"):
+        pointed = page.locator(f"#live-{part}.at-pointed")
+        expect(pointed).to_have_count(1)
+        expect(pointed).to_have_attribute("data-n", "4")
+    page.locator("#live-rows tr[data-n='2'] a").focus()
+    expect(page.locator("#live-charts .at-mark.at-pointed")).to_have_attribute("data-n", "2")
+
+
 def test_a_task_is_cancelled_with_its_button(page: Page) -> None:
     add(page, "cancelled", command="sleep\n3600")
     page.evaluate("window.sameDocument = true")

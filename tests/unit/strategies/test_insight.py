@@ -68,3 +68,13 @@ def test_what_to_try_next_was_not_tried_and_says_its_chance() -> None:
 def test_nothing_is_said_of_a_handful_of_results() -> None:
     trials = [Trial(SPACE.first(), 1.0, True)]
     assert insight(SPACE, trials, maximize=True, seed=1) is None
+
+
+def test_a_long_history_is_explained_too() -> None:
+    space = parse_space({"a": [1, 2, 4], "b": [True, False]})
+    trials = [
+        Trial({"a": (1, 2, 4)[i % 3], "b": i % 2 == 0}, 100.0 * (1, 2, 4)[i % 3] + i % 7, True)
+        for i in range(150)
+    ]
+    found = insight(space, trials, maximize=True, seed=1)
+    assert found is not None and found.effects[0].name == "a"
