@@ -204,10 +204,12 @@ def test_what_loses_where_the_best_stands_is_pruned_and_never_wins(placed: Make)
     best = run(placed(BY_X))
     lost = run(place_next(best, 9))
     assert best.status == lost.status == Status.SUCCESS
-    assert [level["label"] for level in lost.levels] == ["D(10,5) · concurrency 2"]
+    # Where the best stands is where it is fastest, 2 at once unless the machine is very busy
+    stands = max(best.levels, key=lambda level: level["metrics"]["output_throughput"])["label"]
+    assert [level["label"] for level in lost.levels] == [stands]
     assert lost.pruned and "below #1 (margin" in lost.pruned_why
     assert lost.feasible and lost.objective_score < best.objective_score
-    assert [one.level for one in lost.samples.all()] == ["D(10,5) · concurrency 2"]
+    assert [one.level for one in lost.samples.all()] == [stands]
     assert tuning.best_of(best.task, [best, lost]) == best
     assert tuning.best_of(best.task, [lost]) is None
 
