@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 from django.views.decorators.http import require_GET, require_POST
 
 from experiments import ansi, comparison, log_files, logs, roles, views
-from experiments.guard import only_for
+from experiments.guard import is_key, only_for
 from experiments.models import Experiment
 
 PAGE = "admin:experiments_experiment_change"
@@ -75,7 +75,8 @@ def act(request: HttpRequest, experiment_id: int, verb: str) -> HttpResponse:
 @require_GET
 def compare(request: HttpRequest) -> HttpResponse:
     """Two to six experiments side by side: `?ids=3,7`."""
-    wanted = [int(part) for part in request.GET.get("ids", "").split(",") if part.isdecimal()]
+    words = request.GET.get("ids", "").split(",")
+    wanted = [int(word) for word in words if is_key(word)]
     chosen = dict.fromkeys(wanted[: comparison.MOST + 1])
     found = Experiment.objects.select_related("task").filter(pk__in=chosen)
     experiments = sorted(found, key=lambda one: list(chosen).index(one.pk))

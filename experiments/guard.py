@@ -41,3 +41,8 @@ def only_for(may: Callable[[Any], bool], page: str) -> Callable[[View], View]:
 def by_htmx(request: HttpRequest) -> bool:
     """Whether the page itself asks, and puts the answer into its parts."""
     return request.headers.get("HX-Request") == "true"
+
+
+def is_key(word: str) -> bool:
+    """Whether what a browser sent can be the number of a row."""
+    return word.isdecimal() and len(word) <= 18  # Digits of what a database takes

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET
 from unfold.views import ChangeList
 
 from experiments import roles, summaries
-from experiments.guard import only_for
+from experiments.guard import is_key, only_for
 from experiments.models import TuningTask
 from experiments.summaries import Summary
 
@@ -55,10 +55,10 @@ def content(line: Summary, name: str) -> SafeString | str:
 @require_GET
 def cells(request: HttpRequest) -> HttpResponse:
     """The cells of the lines that are not as the page has them: `seen` names each."""
-    before = dict(pair.split(":", 1) for pair in request.GET.getlist("seen") if ":" in pair)
-    shown = [int(task) for task in before if task.isdigit()][:MOST]
-    lines = summaries.of_tasks(list(TuningTask.objects.filter(pk__in=shown)), timezone.now())
-    changed = [line for line in lines if before[str(line["task"].pk)] != digest(line)]
+    pairs = [pair.partition(":") for pair in request.GET.getlist("seen")[:MOST]]
+    before = {int(task): seen for task, _, seen in pairs if is_key(task)}
+    lines = summaries.of_tasks(list(TuningTask.objects.filter(pk__in=before)), timezone.now())
+    changed = [line for line in lines if before[line["task"].pk] != digest(line)]
     asked = request.GET.get("newest", "")
     context = {
         "cells": [
@@ -68,7 +68,7 @@ def cells(request: HttpRequest) -> HttpResponse:
         ],
         "seen": seen(lines),
         "newest": asked,
-        "is_newer": asked.isdigit() and newest() > int(asked),
+        "is_newer": is_key(asked) and newest() > int(asked),
     }
     return render(request, "experiments/task_cells.html", context)
 

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 from experiments import jobs, pages, planning, roles, steering
 from experiments.actions import Done
 from experiments.errors import BadInput
-from experiments.guard import by_htmx, only_for
+from experiments.guard import by_htmx, is_key, only_for
 from experiments.models import TuningTask
 from experiments.sections import HIGHEST_PRIORITY
 from experiments.states import TaskStatus
@@ -54,7 +54,7 @@ def ask(request: HttpRequest, task_id: int, verb: str) -> HttpResponse:
     question = {
         "task": task,
         "verb": verb,
-        "experiment": task.experiments.filter(number=number).first() if number.isdigit() else None,
+        "experiment": task.experiments.filter(number=number).first() if is_key(number) else None,
         "parallel_limit": planning.parallel_limit(planning.pool_now()),
         "priority_limit": HIGHEST_PRIORITY,
         "new_name": free_name(task.name),
