@@ -86,8 +86,11 @@ def command_in(specification: Mapping[str, Any]) -> str:
         return "command"
     if engine.get("executable"):
         return "engine.executable"
-    chosen = any(str(name).startswith(CHOOSE_PROGRAMS) for name in engine.get("env") or ())
-    return "engine.env" if chosen else ""
+    if any(str(name).startswith(CHOOSE_PROGRAMS) for name in engine.get("env") or ()):
+        return "engine.env"
+    varied = map(str, specification.get("parameters") or ())
+    choosing = tuple(f"env.{beginning}" for beginning in CHOOSE_PROGRAMS)
+    return next((f"parameters.{name}" for name in varied if name.startswith(choosing)), "")
 
 
 # ── the pool ────────────────────────────────────────────────────────────────────────────────

@@ -143,10 +143,11 @@ COMMANDS = [
     {"engine": "custom", "command": "serve\n--port={port}\n--seqs={max-num-seqs}"},
     {"executable": "/bin/sh"},
     {"environment": "LD_PRELOAD=/tmp/x.so"},
+    {"search_space": "env.LD_PRELOAD: /tmp/x.so, /tmp/y.so"},
 ]
 
 
-@pytest.mark.parametrize("fields", COMMANDS, ids=["job", "custom", "executable", "environment"])
+@pytest.mark.parametrize("fields", COMMANDS, ids=lambda fields: next(iter(fields)))
 @pytest.mark.parametrize("role", ["engineer", "administrator"])
 def test_what_program_runs_is_for_administrators_to_say(
     role: str, fields: dict[str, str], db: None
