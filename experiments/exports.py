@@ -107,8 +107,9 @@ def _winner(task: TuningTask, experiments: Sequence[Experiment]) -> list[str]:
     best = tuning.best_of(task, experiments)
     if best is None:
         return ["No configuration met the objectives.", ""]
-    line = f"**Winner: #{best.number}**, score {reports.best_score(task, best, experiments):.4g}"
-    sure, share = repeats.certainty(task, experiments), reports.best_gain(task, experiments)
+    sure = repeats.certainty(task, experiments)
+    share = reports.best_gain(task, experiments, sure)
+    line = f"**Winner: #{best.number}**, score {reports.best_score(best, sure):.4g}"
     if sure is not None:
         line += f": {sure.sentence()}"
     elif share is not None:

@@ -26,6 +26,7 @@ from experiments.figures import (
 )
 from experiments.importance import importances
 from experiments.models import Experiment, TuningTask
+from experiments.repeats import Certainty
 from experiments.scatter import scatter
 from experiments.sections import Optimization
 from experiments.states import LEASED, ON_A_WORKER, Status, TaskStatus
@@ -67,6 +68,7 @@ def live(task: TuningTask) -> dict[str, Any]:
     """Everything that the live page of a task shows."""
     experiments = list(task.experiments.defer("levels", "command").order_by("number"))
     best = tuning.best_of(task, experiments)
+    sure = repeats.certainty(task, experiments)
     front = tuning.front_of(task, experiments)
     baseline = tuning.baseline_of(experiments)
     columns = columns_of(task, experiments)
@@ -87,7 +89,7 @@ def live(task: TuningTask) -> dict[str, Any]:
         "retry_failed": f"Retry {failed} failed",
         "is_moving": task.status == TaskStatus.RUNNING
         or any(e.status in LEASED for e in experiments),
-        "numbers": numbers(task, experiments, best, baseline, now),
+        "numbers": numbers(task, experiments, best, baseline, sure, now),
         "goals": goals(task),
         "columns": columns,
         "rows": rows[: -SHOWN - 1 : -1],
@@ -95,7 +97,7 @@ def live(task: TuningTask) -> dict[str, Any]:
         "blocks": rows,
         "planned": planned(task, experiments),
         "winner": None if best is None else winner(task, best, baseline, columns),
-        "sure": repeats.certainty(task, experiments),
+        "sure": sure,
         "front": front,
         "knee": reports.KNEE,
         "scatter": scatter(task, experiments, front, best),
@@ -121,6 +123,7 @@ def numbers(
     experiments: Sequence[Experiment],
     best: Experiment | None,
     baseline: Experiment | None,
+    sure: Certainty | None,
     now: datetime,
 ) -> list[dict[str, Any]]:
     """The key figures, each with its note."""
@@ -129,7 +132,7 @@ def numbers(
     running = sum(experiment.status in ON_A_WORKER for experiment in experiments)
     waiting = len(experiments) - ended - running
     words, unit, factor = objective(task)
-    score = None if best is None else reports.best_score(task, best, experiments)
+    score = None if best is None else reports.best_score(best, sure)
     at_once = f"of at most {task.max_parallel_experiments} at once"
     used = progress.parallel_use(experiments)
     if used is not None and task.has_ended:
@@ -163,7 +166,7 @@ def numbers(
         },
     ]
     if task.engine != "job":
-        figures.insert(3, gain_number(task, experiments, best, baseline))
+        figures.insert(3, gain_number(task, experiments, baseline, sure))
     return figures
 
 
@@ -180,14 +183,14 @@ def how_long(task: TuningTask, experiments: Sequence[Experiment], now: datetime)
 def gain_number(
     task: TuningTask,
     experiments: Sequence[Experiment],
-    best: Experiment | None,
     baseline: Experiment | None,
+    sure: Certainty | None,
 ) -> dict[str, Any]:
     """The gain over the defaults, or why there is none."""
-    share = reports.best_gain(task, experiments)
+    share = reports.best_gain(task, experiments, sure)
     value, note = "–", "once the defaults are measured"
     if share is not None:
-        value, note = percent(share), certain(task, experiments)
+        value, note = percent(share), certain(sure)
     elif baseline is not None and not baseline.feasible:
         note = "the defaults miss the objectives"
     elif experiments and experiments[0].status == Status.FAILED:
@@ -196,9 +199,8 @@ def gain_number(
     return {"label": "Gain", "value": value, "note": note, "tone": tone}
 
 
-def certain(task: TuningTask, experiments: Sequence[Experiment]) -> str:
+def certain(sure: Certainty | None) -> str:
     """What is known of a gain besides its size, in a few words."""
-    sure = repeats.certainty(task, experiments)
     if sure is None or sure.gain is None or not math.isfinite(sure.gain.plus_minus):
         return "over the engine's defaults"
     return f"± {sure.gain.plus_minus:.1%}, {'real' if sure.gain.is_real else 'within the noise'}"

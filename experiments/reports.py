@@ -20,6 +20,7 @@ from experiments import (
 )
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import unit_of
+from experiments.repeats import Certainty
 
 # Which of a Pareto front is called the best
 KNEE = "The winner is the one whose ratios to the others, multiplied, are the largest"
@@ -54,7 +55,7 @@ def document(task: TuningTask) -> dict[str, Any]:
 
 def summary(task: TuningTask, experiments: Sequence[Experiment]) -> dict[str, Any]:
     """One task in a list."""
-    best = tuning.best_of(task, experiments)
+    best, sure = tuning.best_of(task, experiments), repeats.certainty(task, experiments)
     return {
         "id": task.pk,
         "name": task.name,
@@ -71,8 +72,8 @@ def summary(task: TuningTask, experiments: Sequence[Experiment]) -> dict[str, An
         "max_iterations": task.max_experiments,
         "priority": task.priority,
         "ended_experiments": sum(experiment.has_ended for experiment in experiments),
-        "best_score": None if best is None else best_score(task, best, experiments),
-        "gain": best_gain(task, experiments),
+        "best_score": None if best is None else best_score(best, sure),
+        "gain": best_gain(task, experiments, sure),
     }
 
 
@@ -109,17 +110,15 @@ def parallelism(task: TuningTask, experiments: Sequence[Experiment]) -> dict[str
     }
 
 
-def best_score(
-    task: TuningTask, best: Experiment, experiments: Sequence[Experiment]
-) -> float | None:
+def best_score(best: Experiment, sure: Certainty | None) -> float | None:
     """The winner's score: of all its measurements, where it was measured more than once."""
-    sure = repeats.certainty(task, experiments)
     return best.objective_score if sure is None else sure.score
 
 
-def best_gain(task: TuningTask, experiments: Sequence[Experiment]) -> float | None:
+def best_gain(
+    task: TuningTask, experiments: Sequence[Experiment], sure: Certainty | None
+) -> float | None:
     """By how much the winner is better than the engine's defaults, of all measurements of both."""
-    sure = repeats.certainty(task, experiments)
     if sure is not None:
         if sure.winner.is_baseline:
             return 0.0

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from experiments import progress, reports, tuning
+from experiments import progress, repeats, reports, tuning
 from experiments.errors import BadInput
 from experiments.figures import number, objective, percent, remaining
 from experiments.lanes import percentage
@@ -70,10 +70,10 @@ def _key(task: TuningTask) -> Any:
 
 def figures(task: TuningTask, experiments: Sequence[Experiment], now: datetime) -> Summary:
     """What one line says."""
-    best = tuning.best_of(task, experiments)
-    score = None if best is None else reports.best_score(task, best, experiments)
+    best, sure = tuning.best_of(task, experiments), repeats.certainty(task, experiments)
+    score = None if best is None else reports.best_score(best, sure)
     words, unit, factor = objective(task)
-    share = None if task.engine == "job" else reports.best_gain(task, experiments)
+    share = None if task.engine == "job" else reports.best_gain(task, experiments, sure)
     return {
         "tone": TONES.get(TaskStatus(task.status), "bad"),
         "ended": sum(one.has_ended for one in experiments),

@@ -129,7 +129,7 @@ def how_sure(task: TuningTask, experiments: Sequence[Experiment]) -> list[str]:
     if sure is not None and sure.winner.is_baseline:
         defaults = ""
     if sure is None:
-        share = reports.best_gain(task, experiments)
+        share = reports.best_gain(task, experiments, sure)
         text = "" if share is None else f"{share:+.1%} over the engine's defaults"
     else:
         text = sure.sentence() if defaults or sure.noise.freedom else ""
@@ -141,7 +141,8 @@ def how_sure(task: TuningTask, experiments: Sequence[Experiment]) -> list[str]:
 def scored(task: TuningTask, best: Experiment, experiments: Sequence[Experiment]) -> list[str]:
     """The winner's score; of several objectives each one, and the front that it is on."""
     if not task.objectives.several:
-        return [f"{task.objective:<15} {reports.best_score(task, best, experiments):.4g}"]
+        sure = repeats.certainty(task, experiments)
+        return [f"{task.objective:<15} {reports.best_score(best, sure):.4g}"]
     front = tuning.front_of(task, experiments)
     lines = [f"objectives      {', '.join(reports.values_in_words(task, best))}"]
     if front:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from experiments import pages
+from experiments import pages, repeats
 from experiments.figures import elapsed, number, objective, percent, plain
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status, TaskStatus
@@ -105,7 +105,8 @@ def test_a_gain_is_green_and_the_defaults_are_the_best_where_there_is_none(
     done: dict[str, Any] = {"status": Status.SUCCESS, "feasible": True}
     base = make_experiment(task, is_baseline=True, objective_score=100.0, **done)
     best = make_experiment(task, objective_score=100.0 * (1 + share), **done)
-    figure = pages.gain_number(task, [base, best], best, base)
+    sure = repeats.certainty(task, [base, best])
+    figure = pages.gain_number(task, [base, best], base, sure)
     assert (figure["value"], figure["tone"]) == (gain, "good" if share > 0 else "")
 
 
