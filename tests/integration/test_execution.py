@@ -1,6 +1,7 @@
 """One attempt, run in this process on what misbehaves: real programs, a real pool, a real disk."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,9 @@ from tests.integration.redis_server import RedisServer, running_redis
 PROGRAMS = Path(__file__).parents[1] / "programs"
 SERVER = [sys.executable, str(PROGRAMS / "fake_openai_server.py"), "--port", "{port}"]
 SERVE = f"exec {sys.executable} {PROGRAMS / 'fake_openai_server.py'} --port $PORT"
+
+# A tenth may be slower; several end at once, so that it is not always the 7th that is seen
+TOO_SLOW = re.compile(r"latency_p90: (7|8|9|1\d) of at most 60 requests took longer")
 
 Make = Callable[..., Experiment]
 
@@ -241,7 +245,7 @@ def test_a_server_that_collapses_misses_that_level_in_seconds_and_holds_below(
     light, heavy = done.levels
     assert (done.status, done.feasible, done.holds_at) == (Status.SUCCESS, False, light["label"])
     assert light["stopped_early"] == "" and light["metrics"]["completed"] == 60
-    assert heavy["stopped_early"].startswith("latency_p90: 7 of at most 60 requests")
+    assert TOO_SLOW.match(heavy["stopped_early"])
     assert not heavy["feasible"] and heavy["metrics"]["completed"] < 60
     assert tuning.best_of(done.task, [done]) is None
 
@@ -264,7 +268,7 @@ def test_the_highest_rate_that_keeps_the_objectives_is_found_on_one_server(place
     assert done.status == Status.SUCCESS and done.feasible
     assert 8 <= done.objective_score <= 64 and done.metrics["goodput"] == done.objective_score
     assert [level["feasible"] for level in done.levels][-2:] == [True, False]
-    assert done.levels[-1]["stopped_early"].startswith("latency_p90: 7 of at most 60 requests")
+    assert TOO_SLOW.match(done.levels[-1]["stopped_early"])
     assert done.holds_at == done.levels[-2]["label"]
     assert done.levels[0]["metrics"]["goodput"] == pytest.approx(8, rel=0.2)
 
