@@ -45,7 +45,7 @@ class Chaos:
     redis: RedisServer | None = None
     postgres: PostgresServer | None = None
     faults: list[Fault] = field(default_factory=list)
-    killed_jobs: set[tuple[str, int]] = field(default_factory=set)  # Holder and pid
+    killed_jobs: set[tuple[int, int]] = field(default_factory=set)  # Its x and attempt
 
     def __post_init__(self) -> None:
         self.kinds: dict[str, Callable[[], Fault | None]] = {
@@ -114,12 +114,14 @@ class Chaos:
         main = mains[-1] if mains else None
         return main, [process for process in everybody if process not in mains]
 
-    def jobs(self) -> list[tuple[str, psutil.Process]]:
-        """The jobs that run, each with its holder."""
+    def jobs(self) -> list[tuple[tuple[int, int], psutil.Process]]:
+        """The jobs that run, each with its x and its attempt."""
         found = []
         for process in self.found("sh -c "):
-            if mark := mark_of(process.pid):
-                found.append((mark.holder, process))
+            with suppress(psutil.Error):
+                if mark := mark_of(process.pid):
+                    x, attempt = process.environ()["AUTOTUNER_X"], mark.holder.split(":")[-1]
+                    found.append(((int(x), int(attempt)), process))
         return found
 
     # ── faults ──────────────────────────────────────────────────────────────────────────────
@@ -150,9 +152,9 @@ class Chaos:
         jobs = self.jobs()
         if not jobs:
             return None
-        holder, process = self.chance.choice(jobs)
+        which, process = self.chance.choice(jobs)
         process.kill()
-        self.killed_jobs.add((holder, process.pid))
+        self.killed_jobs.add(which)
         return Fault("", time.monotonic(), lambda: True)
 
     def service(

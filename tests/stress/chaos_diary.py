@@ -1,7 +1,7 @@
 """What the jobs of a chaos run have written down, and what must be true of it and of the rows."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -81,16 +81,19 @@ class Diary:
 
 
 def violations(
-    task: dict[str, Any], count: int, diary: Diary, killed_jobs: Iterable[tuple[str, int]]
+    task: dict[str, Any], count: int, diary: Diary, killed: Container[tuple[int, int]]
 ) -> list[str]:
-    """What was promised and not kept, in one task that has ended."""
+    """What was promised and not kept, in one task that has ended.
+
+    `killed` holds the x and the attempt of each job that was killed; some die before they can
+    write into the diary.
+    """
     found = [f"the kernel's locks: {cry}" for cry in diary.cries]
     if task["status"] != "COMPLETED":
         found.append(f"the task is {task['status']}: {task['message']}")
     numbers = [one["number"] for one in task["experiments"]]
     if numbers != list(range(1, count + 1)):
         found.append(f"{len(numbers)} experiments instead of {count}: {numbers}")
-    killed = {(holder, pid) for holder, pid in killed_jobs}
     for one in task["experiments"]:
         runs = diary.of(one["parameters"]["x"])
         wrong = wrong_moves(one) + wrong_runs(one, runs, killed)
@@ -114,22 +117,25 @@ def wrong_moves(one: dict[str, Any]) -> list[str]:
     return found
 
 
-def wrong_runs(one: dict[str, Any], runs: list[Run], killed: set[tuple[str, int]]) -> list[str]:
+def wrong_runs(
+    one: dict[str, Any], runs: list[Run], killed: Container[tuple[int, int]]
+) -> list[str]:
     """The end of the row is the end of its last run, and of the last only."""
     found = []
+    kind = one["error"] and one["error"]["kind"]
+    was_killed = (one["parameters"]["x"], one["attempt"]) in killed
     for older, newer in pairwise(runs):
         if older.end is not None and newer.begin < older.end:
             found.append(f"two attempts at once: {older}; {newer}")
-    if not runs:
+    if not runs and not was_killed:
         return [*found, f"{one['status']} and never begun: {one['error']}"]
     finished = datetime.fromisoformat(one["finished_at"]).timestamp()
     found += [f"begun after its end: {run}" for run in runs if run.begin > finished]
-    kind = one["error"] and one["error"]["kind"]
     if one["status"] == Status.SUCCESS:
-        if runs[-1].end is None:
-            found.append(f"a result of a run without an end: {runs[-1]}")
+        if not runs or runs[-1].end is None:
+            found.append(f"a result of a run without an end: {runs[-1:]}")
     elif kind in ("engine_crashed", "out_of_memory"):  # SIGKILL is read as the kernel's, mostly
-        if (runs[-1].holder, runs[-1].pid) not in killed:
+        if not was_killed:
             found.append(f"failed and nobody killed it: {one['error']} {runs[-1]}")
     elif kind == "lost":
         if one["attempt"] < ATTEMPTS:

@@ -125,6 +125,7 @@ def run_task(chaos: Chaos, name: str, until_faults: int) -> dict[str, Any]:
     product = chaos.product
     folder = product.folder / name
     folder.mkdir()
+    chaos.killed_jobs.clear()  # Of the task before
     values = list(range(1, EXPERIMENTS + 1))
     product.tune(job(name, script(folder, SECONDS), values, max_parallel_experiments=PARALLEL))
     try:
@@ -151,7 +152,7 @@ def strike_until_done(chaos: Chaos, diary: Path, name: str, until_faults: int) -
     has ended and all is back."""
     next_strike = time.monotonic() + STRIKE_EVERY
     give_up = time.monotonic() + ENDS_WITHIN
-    while (seen := begun(diary)) < EXPERIMENTS or not has_ended(chaos.product, name):
+    while (seen := begun(chaos, diary)) < EXPERIMENTS or not has_ended(chaos.product, name):
         assert time.monotonic() < give_up, f"{name} does not end"
         assert chaos.product.up is not None and chaos.product.up.poll() is None, "it gave up"
         chaos.look()
@@ -171,9 +172,10 @@ def strike_until_done(chaos: Chaos, diary: Path, name: str, until_faults: int) -
     until(all_back, 60, lambda: str([fault.kind for fault in chaos.missing()]))
 
 
-def begun(diary: Path) -> int:
-    """How many experiments have begun at least once."""
-    return len({run.number for run in Diary.read(diary).runs}) if diary.exists() else 0
+def begun(chaos: Chaos, diary: Path) -> int:
+    """How many experiments have begun at least once, also those killed before they could say so."""
+    said = {run.number for run in Diary.read(diary).runs} if diary.exists() else set()
+    return len(said | {x for x, _ in chaos.killed_jobs})
 
 
 def has_ended(product: Product, name: str) -> bool:
