@@ -26,9 +26,9 @@ REFUSED, NO_SUCH_TASK, TRY_AGAIN_LATER = 4403, 4404, 1013
 class Picture:
     """What a task looks like, drawn once for all pages of this process that show it."""
 
-    def __init__(self, task_id: int, may_change: bool) -> None:
+    def __init__(self, task_id: int, rights: roles.Rights) -> None:
         self.task_id = task_id
-        self.may_change = may_change
+        self.rights = rights
         self.lock = asyncio.Lock()
         self.begun = float("-inf")
         self.drawing: pages.Drawing | None = None
@@ -39,12 +39,12 @@ class Picture:
             if self.drawing is None or self.begun < moment:
                 begun = time.monotonic()
                 draw = database_sync_to_async(pages.draw, thread_sensitive=False)
-                self.drawing = await draw(self.task_id, self.may_change)
+                self.drawing = await draw(self.task_id, self.rights)
                 self.begun = begun
             return self.drawing
 
 
-pictures: WeakValueDictionary[tuple[int, bool], Picture] = WeakValueDictionary()
+pictures: WeakValueDictionary[tuple[int, roles.Rights], Picture] = WeakValueDictionary()
 
 
 class TaskConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
@@ -68,7 +68,7 @@ class TaskConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         task_id: int = self.scope["url_route"]["kwargs"]["task_id"]
         user = self.scope["user"]
         ask = database_sync_to_async(rights, thread_sensitive=False)
-        may_view, may_change = await ask(user)
+        may_view, may_do = await ask(user)
         if not may_view:
             await self.close(REFUSED)
             return
@@ -76,7 +76,7 @@ class TaskConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self.group = live.task_group(task_id)
         await self.channel_layer.group_add(self.group, self.channel_name)
         await self.accept()
-        key = (task_id, may_change)
+        key = (task_id, may_do)
         picture = pictures.setdefault(key, Picture(*key))
         self.following = asyncio.create_task(self.follow(picture))
 
@@ -115,9 +115,9 @@ class TaskConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                 await asyncio.wait_for(self.poked.wait(), timeout)
 
 
-def rights(user: Any) -> tuple[bool, bool]:
-    """Whether a user may view tasks, and whether they may change them."""
-    return roles.may_view(user), roles.may_steer(user)
+def rights(user: Any) -> tuple[bool, roles.Rights]:
+    """Whether a user may view tasks, and what else they may do with them."""
+    return roles.may_view(user), roles.rights(user)
 
 
 websocket_urls = [path("ws/tasks/<int:task_id>/", TaskConsumer.as_asgi())]

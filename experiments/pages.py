@@ -27,6 +27,7 @@ from experiments.figures import (
 from experiments.importance import importances
 from experiments.models import Experiment, TuningTask
 from experiments.repeats import Certainty
+from experiments.roles import Rights
 from experiments.scatter import scatter
 from experiments.sections import Optimization
 from experiments.states import LEASED, ON_A_WORKER, Status, TaskStatus
@@ -55,17 +56,17 @@ class Drawing:
     is_moving: bool
 
 
-def draw(task_id: int, may_change: bool) -> Drawing:
+def draw(task_id: int, rights: Rights) -> Drawing:
     """The page's parts as the database has them now. Raises TuningTask.DoesNotExist."""
-    context = live(TuningTask.objects.get(pk=task_id)) | {"may_change": may_change}
+    context = live(TuningTask.objects.get(pk=task_id), rights)
     fragments: dict[str, str] = {
         name: render_to_string(f"experiments/live/{name}.html", context) for name in FRAGMENTS
     }
     return Drawing(fragments, context["is_moving"])
 
 
-def live(task: TuningTask) -> dict[str, Any]:
-    """Everything that the live page of a task shows."""
+def live(task: TuningTask, rights: Rights) -> dict[str, Any]:
+    """Everything that the live page of a task shows to somebody with these rights."""
     experiments = list(task.experiments.defer("levels", "command").order_by("number"))
     best = tuning.best_of(task, experiments)
     sure = repeats.certainty(task, experiments)
@@ -81,6 +82,8 @@ def live(task: TuningTask) -> dict[str, Any]:
         one["said"] = said.get(one["experiment"].number, [])
     return {
         "task": task,
+        "may_change": rights.steer,
+        "may_write": rights.may_write(task.specification),
         "tone": TONES.get(TaskStatus(task.status), "bad"),
         "strategy": strategy(task),
         "has_defaults": task.engine != "job",

@@ -4,7 +4,7 @@ A rule takes a user and says yes or no. All of them want a member of the staff.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.contrib.auth.management import create_permissions
@@ -74,9 +74,21 @@ def may_write_commands(user: Any) -> bool:
     return is_staff_with(user, "write_commands")
 
 
-def may_clone(user: Any, specification: Mapping[str, Any]) -> bool:
-    """Make a new task of one that is there: an edit, and with a command an administrator's."""
-    return may_edit(user) and (may_write_commands(user) or not command_in(specification))
+class Rights(NamedTuple):
+    """What somebody may do on the page of a task: pages are drawn once for all who may the same."""
+
+    steer: bool = False
+    edit: bool = False
+    commands: bool = False
+
+    def may_write(self, specification: Mapping[str, Any]) -> bool:
+        """Edit this task, or make a new one of it: with a command an administrator's."""
+        return self.edit and (self.commands or not command_in(specification))
+
+
+def rights(user: Any) -> Rights:
+    """Of this user."""
+    return Rights(may_steer(user), may_edit(user), may_write_commands(user))
 
 
 def command_in(specification: Mapping[str, Any]) -> str:

@@ -31,8 +31,7 @@ def live_page(request: HttpRequest, task_id: int) -> HttpResponse:
     task = get_object_or_404(TuningTask, pk=task_id)
     context = {
         **admin.site.each_context(request),
-        **pages.live(task),
-        "may_change": roles.may_steer(request.user),
+        **pages.live(task, roles.rights(request.user)),
         "title": task.name,
         "opts": TuningTask._meta,
         "original": task,
@@ -48,8 +47,7 @@ def ask(request: HttpRequest, task_id: int, verb: str) -> HttpResponse:
     if verb not in QUESTIONS:
         raise Http404
     task = get_object_or_404(TuningTask, pk=task_id)
-    if verb == "clone" and not roles.may_clone(request.user, task.specification):
-        return render(request, "experiments/live/refused.html", {"task": task})
+    refuse_unless_offered(request, verb, task)
     number = request.GET.get("experiment", "")
     question = {
         "task": task,
@@ -60,6 +58,12 @@ def ask(request: HttpRequest, task_id: int, verb: str) -> HttpResponse:
         "new_name": free_name(task.name),
     }
     return render(request, "experiments/live/ask.html", question)
+
+
+def refuse_unless_offered(request: HttpRequest, verb: str, task: TuningTask) -> None:
+    """Who may steer a task need not be who may make a new one of it."""
+    if verb == "clone" and not roles.rights(request.user).may_write(task.specification):
+        raise PermissionDenied
 
 
 def free_name(name: str) -> str:
@@ -77,15 +81,14 @@ def act(request: HttpRequest, task_id: int, verb: str) -> HttpResponse:
     if verb not in steering.VERBS:
         raise Http404
     task = get_object_or_404(TuningTask, pk=task_id)
-    if verb == "clone" and not roles.may_clone(request.user, task.specification):
-        raise PermissionDenied
+    refuse_unless_offered(request, verb, task)
     done = do(request, verb, task, request.POST.dict() | {"user": request.user})
     if verb == "clone" and done is not None and done.task.status == TaskStatus.PENDING:
         return go_to(request, reverse(CHANGE, args=[done.task.pk]))
     if not by_htmx(request):
         return redirect(LIVE, task_id)
     # The parts of the page too: its socket may be away at this moment
-    drawing = pages.draw(task_id, may_change=True)
+    drawing = pages.draw(task_id, roles.rights(request.user))
     context = {"fragments": drawing.fragments.values()}
     return render(request, "experiments/live/answer.html", context)
 
