@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
 
+from autotuner_site.celery import app
 from experiments import pareto
 from experiments.forms import PLACES, TaskForm
 from experiments.models import Experiment, TuningTask
@@ -113,6 +118,50 @@ def pool(redis_server: RedisServer, settings: Any) -> Iterator[None]:
     gpu_pool().publish("alpha", open_inventory("simulated:4", "alpha").gpus(), 64_000)
     yield
     gpu_pool.cache_clear()
+
+
+# ── pages ───────────────────────────────────────────────────────────────────────────────────
+
+SCRIPT = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def site(db: None, settings: Any, tmp_path: Path) -> Iterator[None]:
+    """Logs of this test's own; nothing that takes long for nothing."""
+    quick = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
+    patient, app.conf.broker_transport_options = app.conf.broker_transport_options, quick
+    settings.LOG_DIR = tmp_path / "logs"
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "whitenoise" not in name]
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    yield
+    app.conf.broker_transport_options = patient
+
+
+@pytest.fixture
+def staff(db: None) -> Callable[..., Client]:
+    """A logged-in member of the staff with these permissions."""
+
+    def make(*permissions: str, is_staff: bool = True) -> Client:
+        user = User.objects.create_user(f"user{User.objects.count()}", is_staff=is_staff)
+        for permission in permissions:
+            user.user_permissions.add(Permission.objects.get(codename=permission))
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return make
+
+
+def url(name: str, *arguments: object) -> str:
+    """The address of a page of tasks, experiments or the audit."""
+    return reverse(f"admin:experiments_{name}", args=arguments)
+
+
+def succeeded(**fields: Any) -> dict[str, Any]:
+    """The fields of an experiment that has ended well, just now."""
+    now = timezone.now()
+    done = {"status": Status.SUCCESS, "feasible": True, "started_at": now, "finished_at": now}
+    return {**done, **fields}
 
 
 def typed(**changes: str) -> dict[str, str]:

@@ -1,57 +1,23 @@
 """The admin: what people may do there, what they may not, and that all text is only text."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
-from django.utils import timezone
 from django_celery_results.models import TaskResult
 
-from autotuner_site.celery import app
 from experiments.models import Experiment, TuningTask
 from experiments.states import FailureKind, Status, TaskStatus
 from gpupool import Lease
-from tests.unit.conftest import typed
+from tests.unit.conftest import SCRIPT, succeeded, typed, url
 
 MakeTask = Callable[..., TuningTask]
 MakeExperiment = Callable[..., Experiment]
-SCRIPT = "<script>alert(1)</script>"
-
-
-def url(name: str, *arguments: object) -> str:
-    return reverse(f"admin:experiments_{name}", args=arguments)
-
-
-@pytest.fixture(autouse=True)
-def site(settings: Any, tmp_path: Path) -> Iterator[None]:
-    """Logs of this test's own; nothing that takes long for nothing."""
-    quick = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
-    patient = app.conf.broker_transport_options
-    app.conf.broker_transport_options = quick
-    settings.LOG_DIR = tmp_path / "logs"
-    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "whitenoise" not in name]
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    yield
-    app.conf.broker_transport_options = patient
-
-
-@pytest.fixture
-def staff(db: None) -> Callable[..., Client]:
-    """A logged-in member of the staff with these permissions."""
-
-    def make(*permissions: str) -> Client:
-        user = User.objects.create_user("staff", is_staff=True)
-        for permission in permissions:
-            user.user_permissions.add(Permission.objects.get(codename=permission))
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return make
+pytestmark = pytest.mark.usefixtures("site")
 
 
 # ── adding and editing ──────────────────────────────────────────────────────────────────────
@@ -232,27 +198,16 @@ def test_an_ended_task_is_deleted_with_its_experiments(
 # ── what is shown ───────────────────────────────────────────────────────────────────────────
 
 
-def measured(**fields: Any) -> dict[str, Any]:
-    now = timezone.now()
-    return {
-        "status": Status.SUCCESS,
-        "feasible": True,
-        "started_at": now,
-        "finished_at": now,
-        **fields,
-    }
-
-
 def test_the_live_page_shows_winner_gain_and_errors(
     admin_client: Client, make_task: MakeTask, make_experiment: MakeExperiment
 ) -> None:
     task = make_task(TaskStatus.COMPLETED)
     metrics = {"output_throughput": 100.0, "ttft_mean": 0.25, "tpot_mean": 0.0125}
     make_experiment(
-        task, is_baseline=True, parameters={}, **measured(objective_score=100.0, metrics=metrics)
+        task, is_baseline=True, parameters={}, **succeeded(objective_score=100.0, metrics=metrics)
     )
-    make_experiment(task, **measured(objective_score=150.0, gpu_uuids=["GPU-1234567890"]))
-    make_experiment(task, **measured(objective_score=900.0, feasible=False, holds_at="level 1"))
+    make_experiment(task, **succeeded(objective_score=150.0, gpu_uuids=["GPU-1234567890"]))
+    make_experiment(task, **succeeded(objective_score=900.0, feasible=False, holds_at="level 1"))
     make_experiment(
         task,
         status=Status.FAILED,
@@ -272,8 +227,8 @@ def test_the_lists_show_score_gain_and_errors(
     admin_client: Client, make_task: MakeTask, make_experiment: MakeExperiment
 ) -> None:
     task = make_task(TaskStatus.COMPLETED)
-    make_experiment(task, is_baseline=True, **measured(objective_score=100.0))
-    make_experiment(task, **measured(objective_score=1250.4))
+    make_experiment(task, is_baseline=True, **succeeded(objective_score=100.0))
+    make_experiment(task, **succeeded(objective_score=1250.4))
     make_experiment(task, status=Status.FAILED, error_kind="timeout", error_message="too slow")
     tasks = admin_client.get(url("tuningtask_changelist")).content.decode()
     for text in ("3/5", "1,250 tok/s", "+1,150%", url("tuningtask_live", task.pk)):
@@ -296,7 +251,9 @@ def test_markup_in_any_text_is_only_text(
         specification=task.specification,
     )
     texts: dict[str, Any] = {"parameters": {"max-num-seqs": SCRIPT}, "metrics": {SCRIPT: 1.0}}
-    make_experiment(task, **measured(objective_score=1.0, gpu_uuids=[SCRIPT], node=SCRIPT, **texts))
+    make_experiment(
+        task, **succeeded(objective_score=1.0, gpu_uuids=[SCRIPT], node=SCRIPT, **texts)
+    )
     experiment = make_experiment(
         task,
         status=Status.FAILED,
@@ -357,7 +314,7 @@ def test_an_experiment_shows_its_moves_and_the_end_of_its_log(
 def test_the_log_of_another_node_says_where_it_is(
     admin_client: Client, make_experiment: MakeExperiment
 ) -> None:
-    experiment = make_experiment(**measured(node="far-away"))
+    experiment = make_experiment(**succeeded(node="far-away"))
     page = admin_client.get(url("experiment_change", experiment.pk)).content.decode()
     assert "The log is on node far-away" in page
 
@@ -365,7 +322,7 @@ def test_the_log_of_another_node_says_where_it_is(
 def test_a_log_outside_the_folder_of_the_logs_is_not_shown(
     admin_client: Client, make_experiment: MakeExperiment, tmp_path: Path
 ) -> None:
-    experiment = make_experiment(**measured(node="testnode"))
+    experiment = make_experiment(**succeeded(node="testnode"))
     (tmp_path / "engine.log").write_text("a secret")
     experiment.folder.parent.mkdir(parents=True, exist_ok=True)
     experiment.folder.symlink_to(tmp_path)

@@ -12,9 +12,9 @@ from experiments import logs
 from experiments.models import AuditEntry, Experiment, TuningTask
 from experiments.states import FailureKind, Status, TaskStatus
 from gpupool import Lease
-from tests.unit.test_admin import SCRIPT, measured, site, url
+from tests.unit.conftest import SCRIPT, succeeded, url
 
-__all__ = ["site"]
+pytestmark = pytest.mark.usefixtures("site")
 MakeTask = Callable[..., TuningTask]
 MakeExperiment = Callable[..., Experiment]
 
@@ -117,9 +117,9 @@ def test_an_experiment_shows_how_it_differs_from_the_defaults_and_the_best(
     admin_client: Client, make_task: MakeTask, make_experiment: MakeExperiment
 ) -> None:
     task = make_task(TaskStatus.COMPLETED)
-    make_experiment(task, is_baseline=True, parameters={}, **measured(objective_score=1.0))
-    make_experiment(task, **measured(objective_score=9.0))
-    third = make_experiment(task, **measured(objective_score=3.0))
+    make_experiment(task, is_baseline=True, parameters={}, **succeeded(objective_score=1.0))
+    make_experiment(task, **succeeded(objective_score=9.0))
+    third = make_experiment(task, **succeeded(objective_score=3.0))
     page = said(admin_client.get(url("experiment_change", third.pk)))
     for text in ("this one", "defaults, #1", "best, #2", "at-differs"):
         assert text in page, text
@@ -160,7 +160,7 @@ def test_two_to_six_experiments_are_compared_and_what_differs_is_marked(
     task = make_task(TaskStatus.COMPLETED)
     parameters = {"same": 1, SCRIPT: "x"}
     ones = [
-        make_experiment(task, parameters={**parameters, "other": n}, **measured(metrics={"m": n}))
+        make_experiment(task, parameters={**parameters, "other": n}, **succeeded(metrics={"m": n}))
         for n in range(7)
     ]
     page = said(choose(admin_client, "compare_selected", *ones[:3]))
@@ -175,7 +175,7 @@ def test_chosen_experiments_are_exported_as_csv(
     admin_client: Client, make_task: MakeTask, make_experiment: MakeExperiment
 ) -> None:
     task = make_task(TaskStatus.COMPLETED)
-    one = make_experiment(task, parameters={"p": "=1+1"}, **measured(metrics={"m": 2.5}))
+    one = make_experiment(task, parameters={"p": "=1+1"}, **succeeded(metrics={"m": 2.5}))
     answer = choose(admin_client, "csv_selected", one)
     assert answer.headers["Content-Type"].startswith("text/csv")
     lines = said(answer).splitlines()
@@ -190,7 +190,7 @@ def test_the_list_is_filtered(
     chosen: str, admin_client: Client, make_task: MakeTask, make_experiment: MakeExperiment
 ) -> None:
     task = make_task(TaskStatus.COMPLETED)
-    make_experiment(task, **measured(node="near"))
+    make_experiment(task, **succeeded(node="near"))
     make_experiment(task, status=Status.FAILED, node="far", feasible=False, error_kind="timeout")
     page = said(admin_client.get(f"{url('experiment_changelist')}?{chosen}"))
     assert "task #2" in page and "task #1" not in page

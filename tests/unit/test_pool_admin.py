@@ -1,52 +1,25 @@
 """The page of the GPUs: who may do what there, what it shows, and that a click is one action."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from autotuner_site.celery import app
 from experiments import audit
 from experiments.models import AuditEntry, Experiment, TuningTask
 from experiments.pool import gpu_pool
 from experiments.states import Action, TaskStatus
 from gpupool import Lease, open_inventory
+from tests.unit.conftest import SCRIPT
 
 MakeTask = Callable[..., TuningTask]
 MakeExperiment = Callable[..., Experiment]
-pytestmark = pytest.mark.django_db
-SCRIPT = "<script>alert(1)</script>"
+pytestmark = pytest.mark.usefixtures("site", "pool")
 BY_HTMX = {"HX-Request": "true"}
-
-
-@pytest.fixture(autouse=True)
-def site(pool: None, settings: Any) -> Iterator[None]:
-    """An open pool with one node of four GPUs; jobs that are rung at once find no broker."""
-    quick = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
-    patient, app.conf.broker_transport_options = app.conf.broker_transport_options, quick
-    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "whitenoise" not in name]
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    yield
-    app.conf.broker_transport_options = patient
-
-
-@pytest.fixture
-def staff() -> Callable[..., Client]:
-    """A logged-in member of the staff with these permissions."""
-
-    def make(*permissions: str, is_staff: bool = True) -> Client:
-        user = User.objects.create_user(f"user{User.objects.count()}", is_staff=is_staff)
-        for permission in permissions:
-            user.user_permissions.add(Permission.objects.get(codename=permission))
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return make
 
 
 @pytest.fixture

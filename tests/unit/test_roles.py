@@ -13,11 +13,9 @@ from experiments import consumers, roles
 from experiments.models import AuditEntry, Experiment, TuningTask
 from experiments.states import Status, TaskStatus
 from experiments.taskfile import from_dict
-from tests.unit.conftest import SPECIFICATION
-from tests.unit.test_admin import site, typed, url
+from tests.unit.conftest import SPECIFICATION, typed, url
 
-__all__ = ["site"]
-pytestmark = pytest.mark.usefixtures("pool")
+pytestmark = pytest.mark.usefixtures("site", "pool")
 MakeTask = Callable[..., TuningTask]
 MakeExperiment = Callable[..., Experiment]
 
