@@ -116,10 +116,13 @@ class Chaos:
 
     def jobs(self) -> list[tuple[tuple[int, int], psutil.Process]]:
         """The jobs that run, each with its x and its attempt."""
+        shells = self.found("sh -c ")
+        pids = {process.pid for process in shells}
         found = []
-        for process in self.found("sh -c "):
+        for process in shells:
             with suppress(psutil.Error):
-                if mark := mark_of(process.pid):
+                # What a shell has just forked looks like the shell
+                if process.ppid() not in pids and (mark := mark_of(process.pid)):
                     x, attempt = process.environ()["AUTOTUNER_X"], mark.holder.split(":")[-1]
                     found.append(((int(x), int(attempt)), process))
         return found
