@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from experiments import explaining
+from experiments import explaining, masking
 from experiments.figures import number, objective, plain
 from experiments.lanes import outcome, percentage
 from experiments.models import Experiment, TuningTask
@@ -129,7 +129,9 @@ def title(task: TuningTask, experiment: Experiment) -> str:
 
 def with_values(task: TuningTask, experiment: Experiment) -> str:
     """The same, and its parameters."""
-    values = ", ".join(f"{name}={plain(value)}" for name, value in experiment.parameters.items())
+    values = ", ".join(
+        f"{key}={plain(v)}" for key, v in masking.data(experiment.parameters).items()
+    )
     return f"{title(task, experiment)}\n{values}" if values else title(task, experiment)
 
 
@@ -201,9 +203,8 @@ class Axis:
 
     def __init__(self, name: str, experiments: Sequence[Experiment]) -> None:
         self.name = self.title = name
-        found = {
-            plain(v): v for v in (e.parameters.get(name) for e in experiments) if v is not None
-        }
+        given = (masking.shown(name, e.parameters.get(name)) for e in experiments)
+        found = {plain(v): v for v in given if v is not None}
         self.has_unset = any(e.parameters.get(name) is None for e in experiments)
         self.varies = len(found) > 1
         values = list(found.values())

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments import launching, tuning
+from experiments import launching, masking, tuning
 from experiments.errors import BadInput
 from experiments.figures import number, plain
 from experiments.models import Experiment
@@ -32,7 +32,10 @@ class Column:
 
 def parameters(experiments: Sequence[Experiment]) -> list[Row]:
     """The configurations, those that differ first."""
-    found = [{name: plain(value) for name, value in e.parameters.items()} for e in experiments]
+    found = [
+        {name: plain(value) for name, value in masking.data(e.parameters).items()}
+        for e in experiments
+    ]
     return sorted(rows(found), key=lambda row: not row.differs)
 
 

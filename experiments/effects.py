@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+from experiments import masking
 from experiments.engines import ENGINES
 from experiments.engines.effective import Settings, differing, name_of, settings_of
 from experiments.models import Experiment
@@ -18,7 +19,8 @@ def said(file: TaskFile, log: str) -> Settings:
 
 def without_effect(experiment: Experiment) -> list[str]:
     """Each flag with which the engine says that it does not run."""
-    return differing(experiment.environment.get("flags", {}), experiment.effective)
+    flags = masking.data(experiment.environment.get("flags", {}))
+    return differing(flags, masking.data(experiment.effective))
 
 
 def twins(experiments: Sequence[Experiment]) -> dict[int, list[int]]:

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from experiments import live
+from experiments import live, masking
 from experiments.columns import JsonText, choices
 from experiments.errors import IllegalMove, MovedElsewhere
 from experiments.samples import keep
@@ -294,6 +294,7 @@ class Experiment(models.Model):
         """
         if status not in MOVES[Status(self.status)]:
             raise IllegalMove(f"experiment {self}: {self.status} to {status}")
+        reason, changes = self._without_secrets(reason, changes)
         as_we_know_it = Experiment.objects.filter(
             pk=self.pk, status=self.status, lease_id=self.lease_id
         )
@@ -312,6 +313,15 @@ class Experiment(models.Model):
             transaction.on_commit(partial(live.push, self.task_id), robust=True)
         for name, value in {"status": status, **changes}.items():
             setattr(self, name, value)
+
+    def _without_secrets(self, reason: str, changes: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """What people read of a move: an engine's last words may repeat what it was told."""
+        texts = [name for name in ("error_message", "error_lines") if changes.get(name)]
+        if not (reason or texts):
+            return reason, changes
+        known = masking.known_of(self.task.specification)
+        hidden = {name: masking.hide(changes[name], known) for name in texts}
+        return masking.hide(reason, known), {**changes, **hidden}
 
 
 class Move(models.Model):

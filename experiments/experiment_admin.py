@@ -194,7 +194,7 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 
     @column("Parameters")
     def chosen(self, experiment: Experiment) -> str:
-        pairs = [f"{name}={plain(value)}" for name, value in experiment.parameters.items()]
+        pairs = [f"{name}={plain(v)}" for name, v in masking.data(experiment.parameters).items()]
         return ", ".join(pairs) or ("the engine's defaults" if experiment.is_baseline else "–")
 
     @column("Score", ordering="objective_score")
@@ -258,7 +258,7 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 
     @column("Environment")
     def variables(self, experiment: Experiment) -> SafeString:
-        own = masking.environment(comparison.own_environment(experiment))
+        own = masking.environment(comparison.own_environment(experiment), logs.secrets(experiment))
         return block("\n".join(f"{name}={value}" for name, value in own.items()) or "–")
 
     @column("Which means")
@@ -273,7 +273,8 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 
     @column("Command")
     def command_line(self, experiment: Experiment) -> SafeString:
-        return block("\n".join(masking.command(experiment.command)) or "–")
+        shown = masking.command(experiment.command, logs.secrets(experiment))
+        return block("\n".join(shown) or "–")
 
     @column("Pruned")
     def pruning(self, experiment: Experiment) -> str:

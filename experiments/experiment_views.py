@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_GET, require_POST
 
-from experiments import ansi, comparison, log_files, logs, roles, views
+from experiments import ansi, comparison, logs, roles, views
 from experiments.guard import is_key, only_for
 from experiments.models import Experiment
 
@@ -45,8 +45,8 @@ def log(request: HttpRequest, experiment_id: int) -> HttpResponse:
 @only_for(roles.may_view_experiments, PAGE)
 @require_GET
 def download(request: HttpRequest, experiment_id: int) -> HttpResponseBase:
-    """The whole log as the engine wrote it, as plain text and a file."""
-    experiment = get_object_or_404(Experiment, pk=experiment_id)
+    """The whole log, but for secrets as the engine wrote it, as plain text and a file."""
+    experiment = get_object_or_404(Experiment.objects.select_related("task"), pk=experiment_id)
     path = logs.path_of(experiment)
     if path is None or not path.is_file():
         raise Http404("the log is not here")
@@ -56,7 +56,7 @@ def download(request: HttpRequest, experiment_id: int) -> HttpResponseBase:
         "X-Content-Type-Options": "nosniff",
     }
     return StreamingHttpResponse(
-        log_files.pieces(path), content_type="text/plain; charset=utf-8", headers=headers
+        logs.whole(experiment, path), content_type="text/plain; charset=utf-8", headers=headers
     )
 
 

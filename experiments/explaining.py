@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from experiments import interference, scoring, tuning
+from experiments import interference, masking, scoring, tuning
 from experiments.figures import plain
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status
@@ -93,13 +93,15 @@ def markdown(task: TuningTask, experiments: Sequence[Experiment]) -> list[str]:
         "|---|--:|---|---|",
     ]
     for effect in found.effects:
-        best = ", ".join(plain(value) for value in effect.best)
+        best = ", ".join(plain(value) for value in masking.shown(effect.name, effect.best))
         share = effect.importance
         lines.append(f"| {effect.name} | {share:.0%} | {bar(share)} | {best} |")
     if found.promises:
         lines += ["", "## What to try next", "", "| chance to win | parameters |", "|--:|---|"]
         for one in found.promises:
-            chosen = ", ".join(f"{key}={plain(value)}" for key, value in one.configuration.items())
+            chosen = ", ".join(
+                f"{key}={plain(value)}" for key, value in masking.data(one.configuration).items()
+            )
             lines.append(f"| {one.chance:.0%} | {chosen} |")
     return [*lines, ""]
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from experiments import explaining, repeats, reports, samples, tuning, vetoes
+from experiments import explaining, masking, repeats, reports, samples, tuning, vetoes
 from experiments.documents import write_yaml
 from experiments.models import Experiment, TuningTask
 
@@ -49,13 +49,14 @@ def as_csv(task: TuningTask) -> str:
     writer = csv.writer(text)
     writer.writerow([*fixed, *has_front, *several, "error", *parameters, *metrics])
     for e in experiments:
+        values = chosen(e)
         writer.writerow(
             [
                 *(getattr(e, name) for name in fixed),
                 *(e.pk in front for _ in has_front),
                 *(e.objective_values or [""] * len(several) if several else ()),
                 spreadsheet_safe(e.error_message),
-                *(spreadsheet_safe(e.parameters.get(name, "")) for name in parameters),
+                *(spreadsheet_safe(values.get(name, "")) for name in parameters),
                 *(e.metrics.get(name, "") for name in metrics),
             ]
         )
@@ -72,11 +73,17 @@ def csv_of(experiments: Sequence[Experiment]) -> str:
     titles = ["task", "number", *fixed, "error_kind", "error", *parameters, *metrics]
     writer.writerow([spreadsheet_safe(title) for title in titles])
     for e in experiments:
+        values = chosen(e)
         row = [e.task.name, e.number, *(getattr(e, name) for name in fixed)]
-        row += [e.error_kind, e.error_message, *(e.parameters.get(name, "") for name in parameters)]
+        row += [e.error_kind, e.error_message, *(values.get(name, "") for name in parameters)]
         row += [e.metrics.get(name, "") for name in metrics]
-        writer.writerow([spreadsheet_safe(value) for value in row])
+        writer.writerow([spreadsheet_safe(cell) for cell in row])
     return text.getvalue()
+
+
+def chosen(experiment: Experiment) -> dict[str, Any]:
+    """Its parameters, as people see them."""
+    return masking.data(experiment.parameters)
 
 
 def spreadsheet_safe(value: Any) -> Any:
@@ -94,11 +101,11 @@ def as_markdown(task: TuningTask) -> str:
     lines += ["| # | status | score | feasible | parameters | note |", "|--:|---|--:|---|---|---|"]
     for e in experiments:
         score = "" if e.objective_score is None else f"{e.objective_score:.4g}"
-        chosen = ", ".join(f"{name}={value}" for name, value in e.parameters.items())
+        pairs = ", ".join(f"{name}={value}" for name, value in chosen(e).items())
         score = f"≈ {score}" if e.pruned else score
         again = f"#{e.repeat_of} again" if e.repeat_of else ""
         note = f"pruned {e.pruned_why}" if e.pruned else e.error_message or again
-        lines.append(_row([str(e.number), e.status, score, str(e.feasible), chosen, note]))
+        lines.append(_row([str(e.number), e.status, score, str(e.feasible), pairs, note]))
     lines += vetoes.markdown(task)
     return "\n".join(lines) + "\n"
 
@@ -125,8 +132,8 @@ def _front(task: TuningTask, front: Sequence[Experiment]) -> list[str]:
     lines = [f"## Pareto front: {len(front)} of them", "", f"{reports.KNEE}.", ""]
     lines += [_row(["#", *metrics, "parameters"]), "|--:|" + "--:|" * len(metrics) + "---|"]
     for e in front:
-        chosen = ", ".join(f"{name}={value}" for name, value in e.parameters.items())
-        lines.append(_row([str(e.number), *(f"{x:.4g}" for x in e.objective_values), chosen]))
+        pairs = ", ".join(f"{name}={value}" for name, value in chosen(e).items())
+        lines.append(_row([str(e.number), *(f"{x:.4g}" for x in e.objective_values), pairs]))
     return [*lines, ""]
 
 

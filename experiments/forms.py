@@ -12,7 +12,7 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from experiments import planning, roles, taskfile, textareas
+from experiments import masking, planning, roles, taskfile, textareas
 from experiments.benchmarks import BENCHMARKS
 from experiments.engines import ENGINES
 from experiments.errors import BadInput
@@ -246,6 +246,7 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.before: dict[str, Any] = deepcopy(self.instance.specification or NEW_TASK)
+        self.masked = masking.data(self.before)
         self.pool = planning.pool_now()
         if "max_parallel_experiments" in self.fields:  # Not where it is only shown
             widget = self.fields["max_parallel_experiments"].widget
@@ -256,8 +257,8 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
         }
 
     def shown(self, name: str) -> Any:
-        """A field's value as the form shows it: the task file's, else the default."""
-        value = find(self.before, PLACES[name], DEFAULTS.get(PLACES[name]))
+        """A field's value as the form shows it: the task file's without secrets, or the default."""
+        value = find(self.masked, PLACES[name], DEFAULTS.get(PLACES[name]))
         field = self.fields[name]
         if isinstance(field, DataField):
             return "" if value is None else field.write(value).rstrip()
@@ -269,7 +270,7 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
         data = deepcopy(self.before)
         for name in self.changed_data:
             if name in self.cleaned_data:
-                put(data, PLACES[name], self.cleaned_data[name])
+                put(data, PLACES[name], self.unmasked(name))
         problems = taskfile.problems(data)
         if not self.may_write_commands and (field := roles.command_in(data)):
             problems.insert(0, BadInput(field, COMMAND_REFUSED))
@@ -283,6 +284,12 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
         for found in problems:
             self.say(found)
         return self.cleaned_data
+
+    def unmasked(self, name: str) -> Any:
+        """A field's value, in which what the person left masked is what it was."""
+        key = PLACES[name].rpartition(".")[2]
+        before = find(self.before, PLACES[name], None)
+        return masking.restored(key, self.cleaned_data[name], before)
 
     def say(self, problem: BadInput) -> None:
         """Show a problem at the form field in which it can be solved."""

@@ -1,8 +1,8 @@
 """From a task file and a configuration to a command line and its environment."""
 
-import shlex
 from collections.abc import Collection, Mapping, Sequence
 
+from experiments import masking
 from experiments.engines import ENGINES
 from experiments.engines.base import Launch, Value
 from experiments.engines.flags import split_environment
@@ -80,8 +80,10 @@ def shell_line(
     gpus: int,
     executables: Mapping[str, str],
 ) -> str:
-    """The launch line for a person to copy: environment, program, flags."""
+    """The launch line for a person to copy: environment, program, flags.
+
+    For what is secret it has a variable of the shell, `--api-key "$API_KEY"`.
+    """
     argv = command_of(file, configuration, port=SHOWN_PORT, gpus=gpus, executables=executables)
     env = own_environment(file, configuration)
-    words = [f"{name}={shlex.quote(value)}" for name, value in env.items()]
-    return " ".join([*words, *map(shlex.quote, argv)])
+    return masking.shell_line(env, argv, masking.known_of(file.to_dict()))

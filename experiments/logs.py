@@ -1,10 +1,12 @@
 """An experiment's log, for people."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from django.conf import settings
 
-from experiments.log_files import tail
+from experiments import masking
+from experiments.log_files import pieces, tail
 from experiments.models import Experiment
 
 
@@ -38,4 +40,14 @@ def end_of(experiment: Experiment) -> str:
         return f"{log} cannot be read: {error.strerror}"
     if not text and experiment.node != settings.NODE:
         return f"The log is on node {experiment.node}, in {log}"
-    return text or f"{log} is empty, or was deleted."
+    return masking.hide(text, secrets(experiment)) or f"{log} is empty, or was deleted."
+
+
+def whole(experiment: Experiment, log: Path) -> Iterator[bytes]:
+    """All of the engine's log that is kept, in parts."""
+    return masking.stream(pieces(log), secrets(experiment))
+
+
+def secrets(experiment: Experiment) -> masking.Known:
+    """What its engine was told, and nobody is to read."""
+    return masking.known_of(experiment.task.specification)

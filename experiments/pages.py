@@ -9,7 +9,7 @@ from typing import Any
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from experiments import charts, effects, lanes, progress, repeats, reports, tuning, vetoes
+from experiments import charts, effects, lanes, masking, progress, repeats, reports, tuning, vetoes
 from experiments.errors import BadInput
 from experiments.figures import (
     ENGINE_COLUMNS,
@@ -247,7 +247,7 @@ def row(
         "experiment": experiment,
         "tone": tone(experiment),
         "remark": remark(experiment, misses),
-        "parameters": [(name, plain(value)) for name, value in experiment.parameters.items()],
+        "parameters": [(k, plain(v)) for k, v in masking.data(experiment.parameters).items()],
         "score": "" if score is None else about + number(score * factor),
         "goals": reached(task, experiment),
         "change": change(task, experiment, baseline) if succeeded else "",
@@ -312,7 +312,7 @@ def winner(
     ]
     return {
         "number": best.number,
-        "parameters": [(name, plain(value)) for name, value in best.parameters.items()],
+        "parameters": [(k, plain(v)) for k, v in masking.data(best.parameters).items()],
         "command": command,
         "has_other": other is not None,
         "compared": [line for line in compared if line[2]],

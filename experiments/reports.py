@@ -12,6 +12,7 @@ from experiments import (
     explaining,
     interference,
     launching,
+    masking,
     progress,
     repeats,
     scoring,
@@ -27,7 +28,11 @@ KNEE = "The winner is the one whose ratios to the others, multiplied, are the la
 
 
 def document(task: TuningTask) -> dict[str, Any]:
-    """Everything about a task, as `show --json` prints it (design part 6)."""
+    """Everything about a task, as `show --json` prints it (design part 6), without secrets."""
+    return masking.data(_document(task), masking.known_of(task.specification))
+
+
+def _document(task: TuningTask) -> dict[str, Any]:
     rows = task.experiments.prefetch_related("moves").select_related("reused_from__task")
     experiments = list(rows)
     same = effects.twins(experiments)

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from experiments import editor, roles, task_list, views
+from experiments import editor, masking, roles, task_list, views
 from experiments.documents import write_yaml
 from experiments.forms import TaskForm
 from experiments.models import Experiment, TuningTask
@@ -178,7 +178,8 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
 
     @column("Task file")
     def task_file(self, task: TuningTask) -> SafeString:
-        return block(write_yaml(task.specification))
+        known = masking.known_of(task.specification)
+        return block(write_yaml(masking.data(task.specification, known)))
 
     # ── editing ─────────────────────────────────────────────────────────────────────────────
 

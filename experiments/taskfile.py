@@ -20,6 +20,7 @@ from experiments.engines.flags import (
 )
 from experiments.errors import BadInput
 from experiments.ineffective import warnings
+from experiments.masking import still_masked
 from experiments.notation import nearest
 from experiments.sections import (
     EngineOptions,
@@ -35,6 +36,10 @@ from experiments.validation import Section, describe, problems_of
 
 WITH_A_NAME = ("vllm", "sglang")  # They take the name that they answer to as a flag
 SERVED_NAME = "served-model-name"
+MASKED = (
+    "is a mask, as exports have it; write the value itself, or leave it out: engines inherit the "
+    "worker's variables"
+)
 MOST_PARAMETERS = 256
 MOST_CONSTRAINTS = 100
 
@@ -200,6 +205,8 @@ def _check(data: object) -> tuple[list[BadInput], TaskFile | None]:
         return [
             BadInput("", f"a task file has fields such as task_name, not {describe(data)}")
         ], None
+    if field := still_masked(data):
+        return [BadInput(field, MASKED)], None
     task = None
     try:
         task = TaskFile.model_validate(data)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from experiments import masking
 from experiments.figures import plain
 from experiments.models import TuningTask, Veto
 from experiments.states import VetoState
@@ -57,7 +58,12 @@ def lines(task: TuningTask) -> list[str]:
 
 
 def chosen(veto: Veto) -> str:
-    return " ".join(f"{name}={plain(value)}" for name, value in veto.parameters.items())
+    return " ".join(f"{name}={value}" for name, value in pairs(veto))
+
+
+def pairs(veto: Veto) -> list[tuple[str, str]]:
+    """Its parameters, as people see them."""
+    return [(name, plain(value)) for name, value in masking.data(veto.parameters).items()]
 
 
 def markdown(task: TuningTask) -> list[str]:
@@ -86,7 +92,7 @@ def on_page(task: TuningTask) -> dict[str, Any]:
 def _row(veto: Veto) -> dict[str, Any]:
     return {
         "number": veto.pk,
-        "parameters": [(name, plain(value)) for name, value in veto.parameters.items()],
+        "parameters": pairs(veto),
         "state": STATES[VetoState(veto.state)],
         "tone": "bad" if veto.state == VetoState.STANDING else "gone",
         "kind": veto.kind,

@@ -9,7 +9,7 @@ from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from experiments import budget, effects, progress, repeats, reports, tuning
+from experiments import budget, effects, masking, progress, repeats, reports, tuning
 from experiments.figures import remaining, span
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status, TaskStatus
@@ -75,7 +75,9 @@ def how_long(task: TuningTask, experiments: Sequence[Experiment]) -> str:
 def one_line(experiment: Experiment) -> str:
     """An ended experiment, in one line."""
     name = f"#{experiment.number:<3} {experiment.status.lower():<10}"
-    chosen = " ".join(f"{key}={value}" for key, value in experiment.parameters.items())
+    chosen = " ".join(
+        f"{key}={value}" for key, value in masking.data(experiment.parameters).items()
+    )
     chosen = chosen or ("engine's defaults" if experiment.is_baseline else "")
     if experiment.error_kind:
         return f"{name} {chosen}  {experiment.error_kind}: {experiment.error_message}"
@@ -107,7 +109,7 @@ def outcome(task: TuningTask) -> list[str]:
     if best is None:
         why = f": {task.message}" if task.message else ""
         return [f"{task.name} {task.status.lower()}{why}; no configuration won"]
-    chosen = " ".join(f"{key}={value}" for key, value in best.parameters.items())
+    chosen = " ".join(f"{key}={value}" for key, value in masking.data(best.parameters).items())
     lines = [
         f"winner          #{best.number} {chosen or 'the engine’s defaults'}",
         *scored(task, best, experiments),

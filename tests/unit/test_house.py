@@ -56,7 +56,7 @@ LEAVES = {
         "rates",
         "log_files",
     ),
-    *("lines", "parts", "constraints", "satisfiable", "expressions", "lexer"),
+    *("masking", "lines", "parts", "constraints", "satisfiable", "expressions", "lexer"),
 }
 LEAF_FOLDERS = {"engines", "benchmarks", "strategies"}
 NOUNS = {"models", "experiment", "columns", "live", "pool", "audit", "database"}
