@@ -156,6 +156,7 @@ INSTALLED_APPS = [
     "experiments",
 ]
 MIDDLEWARE = [
+    "autotuner_site.content_policy.content_policy",  # First: it is for what the others answer, too
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -165,7 +166,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "autotuner_site.content_policy.content_policy",
 ]
 ROOT_URLCONF = "autotuner_site.urls"
 ASGI_APPLICATION = "autotuner_site.asgi.application"
@@ -221,6 +221,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+CSRF_FAILURE_VIEW = "experiments.error_pages.forged"
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 LANGUAGE_CODE = "en"
@@ -256,7 +257,10 @@ UNFOLD = {
             "href": lambda request: static("experiments/icon.svg"),
         }
     ],
+    "SITE_URL": None,  # There is no other site to return to
+    "SHOW_HISTORY": False,  # The audit has it
     "STYLES": [lambda request: static("experiments/pages.css")],
+    "SCRIPTS": [lambda request: static("experiments/names.js")],
     "COLORS": {
         "primary": {
             "50": "oklch(97% .014 254.604)",
@@ -264,7 +268,7 @@ UNFOLD = {
             "200": "oklch(88.2% .059 254.128)",
             "300": "oklch(80.9% .105 251.813)",
             "400": "oklch(70.7% .165 254.624)",
-            "500": "oklch(62.3% .214 259.815)",
+            "500": "oklch(66.5% .19 257.5)",
             "600": "oklch(54.6% .245 262.881)",
             "700": "oklch(48.8% .243 264.376)",
             "800": "oklch(42.4% .199 265.638)",

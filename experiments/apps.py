@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 
@@ -23,6 +23,10 @@ class ExperimentsConfig(AppConfig):
 
     def ready(self) -> None:
         from experiments.roles import make_roles  # Models are there only now
+
+        # The words of the menu
+        apps.get_app_config("auth").verbose_name = "People"
+        apps.get_app_config("django_celery_results").verbose_name = "Tuning"
 
         connection_created.connect(notice_the_dead)
         post_migrate.connect(make_roles, sender=self)

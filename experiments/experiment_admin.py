@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, cast
 
 from django.contrib import admin, messages
@@ -30,9 +29,11 @@ from experiments import (
 from experiments.documents import write_yaml
 from experiments.figures import elapsed, number, objective, plain, reached
 from experiments.level_table import level_table
+from experiments.model_pages import ReadOnly, RowsPage, block, column, pill, second
 from experiments.models import Experiment, Move
 from experiments.states import FailureKind
-from experiments.task_admin import STATUS_COLOURS, block, column, live_url
+from experiments.task_admin import live_url
+from experiments.tones import tone
 
 EXPLAINED = {
     FailureKind.BAD_FLAG: "The engine refused its configuration: mend the flag, or leave it out.",
@@ -45,23 +46,6 @@ EXPLAINED = {
     FailureKind.LOST: "Its worker died, on each of its attempts: it may be what kills them.",
     FailureKind.CANCELLED: "A person cancelled it.",
 }
-
-
-class ReadOnly:
-    """No door for changes: these rows are written by what runs."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
-def second(at: datetime | None) -> str:
-    return "–" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 class MoveInline(ReadOnly, TabularInline):  # type: ignore[misc]
@@ -80,6 +64,10 @@ class MoveInline(ReadOnly, TabularInline):  # type: ignore[misc]
         return request.user.has_perm("experiments.view_experiment")
 
 
+def page_url(experiment: Experiment) -> str:
+    return reverse(experiment_views.PAGE, args=[experiment.pk])
+
+
 def for_chosen(verb: str, description: str) -> Callable[..., None]:
     """An action of the list: a verb for the experiments that were chosen, task by task."""
 
@@ -96,7 +84,8 @@ def for_chosen(verb: str, description: str) -> Callable[..., None]:
 
 
 @admin.register(Experiment)
-class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+class ExperimentAdmin(ReadOnly, RowsPage):
+    list_title = "Experiments"
     list_display = (
         *("name", "state", "chosen", "score", "feasible", "error", "node", "gpu_names"),
         *("begun", "duration"),
@@ -188,9 +177,9 @@ class ExperimentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
         text = f"{experiment.task} #{experiment.number}"
         return format_html('<a class="at-link" href="{}">{}</a>', live_url(experiment.task), text)
 
-    @column("Status", ordering="status", label=STATUS_COLOURS)
-    def state(self, experiment: Experiment) -> str:
-        return experiment.status
+    @column("Status", ordering="status")
+    def state(self, experiment: Experiment) -> SafeString:
+        return pill(experiment.status, tone(experiment))
 
     @column("Parameters")
     def chosen(self, experiment: Experiment) -> str:

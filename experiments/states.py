@@ -27,7 +27,7 @@ class TaskStatus(StrEnum):
 
 
 class Action(StrEnum):
-    """What an operator did."""
+    """What a person did."""
 
     QUARANTINE = "quarantine"  # A GPU is granted to nobody
     RETURN = "return"  # … and again to everybody
@@ -44,6 +44,9 @@ class Action(StrEnum):
     EXTEND = "extend"  # More experiments than the task file says
     PRIORITY = "priority"  # Which task's experiments go first
     OVERRULE = "overrule"  # A configuration is tried although it is known to fail
+    ADD = "add"  # A task, a user or a group was written
+    EDIT = "edit"
+    DELETE = "delete"
 
 
 class FailureKind(StrEnum):

@@ -1,7 +1,7 @@
 """Tasks in the admin: added, edited, started, cancelled and deleted here."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -13,38 +13,18 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
-from unfold.decorators import display
 
 from experiments import editor, masking, roles, task_list, views
 from experiments.documents import write_yaml
 from experiments.forms import TaskForm
+from experiments.model_pages import Audited, RowsPage, block, column
 from experiments.models import Experiment, TuningTask
-from experiments.states import ENDED, TASK_ENDED, Status, TaskStatus
-from experiments.tones import TONES
+from experiments.states import ENDED, TASK_ENDED, TaskStatus
 
-STATUS_COLOURS = {
-    word.value: {"busy": "info", "good": "success", "bad": "danger", "soft": "warning"}.get(
-        TONES.get(word, "bad"), ""
-    )
-    for word in (*Status, *TaskStatus)
-}
 WORKLOAD = (
     *("traffic_scenarios", "num_concurrency", "request_rate", "rate_search"),
     *("max_requests", "max_minutes", "generator", "slo"),
 )
-
-
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-def column(description: str, **options: Any) -> Callable[[Method], Method]:
-    """Unfold's `display`, with a type."""
-    return cast(Callable[[Method], Method], display(description=description, **options))
-
-
-def block(text: str, kind: str = "") -> SafeString:
-    """Text of several lines, as it is."""
-    return format_html('<pre class="at-text {}">{}</pre>', kind, text)
 
 
 def for_each(verb: str, description: str) -> Callable[..., None]:
@@ -60,7 +40,8 @@ def for_each(verb: str, description: str) -> Callable[..., None]:
 
 
 @admin.register(TuningTask)
-class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
+class TuningTaskAdmin(Audited, RowsPage):
+    list_title = "Tasks"
     form = TaskForm
     list_display = (
         *("page", "state", "progress", "best", "gain", "end"),
@@ -70,6 +51,7 @@ class TuningTaskAdmin(ModelAdmin):  # type: ignore[misc]
     list_display_links = None
     list_filter = ("status", "engine", "created_at")
     search_fields = ("name", "model", "description", "objective")
+    search_help_text = "A word of the name, the model, the description"
     list_per_page, list_max_show_all = 50, task_list.MOST
     actions = [
         for_each("start", "Start"),
