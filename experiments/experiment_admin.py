@@ -4,14 +4,14 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, cast
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
 
@@ -29,7 +29,7 @@ from experiments import (
 from experiments.documents import write_yaml
 from experiments.figures import elapsed, number, objective, plain, reached
 from experiments.level_table import level_table
-from experiments.model_pages import ReadOnly, RowsPage, block, column, pill, second
+from experiments.model_pages import ReadOnly, RowsPage, block, column, pill, second, unbroken
 from experiments.models import Experiment, Move
 from experiments.states import FailureKind
 from experiments.task_admin import live_url
@@ -150,13 +150,10 @@ class ExperimentAdmin(ReadOnly, RowsPage):
         ]
 
     @admin.action(description="Compare two to six side by side")
-    def compare_selected(
-        self, request: HttpRequest, chosen: QuerySet[Experiment]
-    ) -> HttpResponse | None:
-        if not comparison.FEWEST <= chosen.count() <= comparison.MOST:
-            messages.warning(request, "Choose two to six experiments to compare.")
-            return None
-        ids = ",".join(str(key) for key in sorted(chosen.values_list("pk", flat=True)))
+    def compare_selected(self, request: HttpRequest, chosen: QuerySet[Experiment]) -> HttpResponse:
+        """That page says when they are too few, or too many."""
+        keys = chosen.order_by("pk").values_list("pk", flat=True)[: comparison.MOST + 1]
+        ids = ",".join(map(str, keys))
         return redirect(f"{reverse('admin:experiments_experiment_compare')}?ids={ids}")
 
     @admin.action(description="Export as CSV")
@@ -182,9 +179,11 @@ class ExperimentAdmin(ReadOnly, RowsPage):
         return pill(experiment.status, tone(experiment))
 
     @column("Parameters")
-    def chosen(self, experiment: Experiment) -> str:
-        pairs = [f"{name}={plain(v)}" for name, v in masking.data(experiment.parameters).items()]
-        return ", ".join(pairs) or ("the engine's defaults" if experiment.is_baseline else "–")
+    def chosen(self, experiment: Experiment) -> SafeString | str:
+        shown = masking.data(experiment.parameters)
+        pairs = [(f"{name}={plain(value)}",) for name, value in shown.items()]
+        chips = format_html_join("", '<code class="at-chip">{}</code>', pairs)
+        return chips or ("the engine's defaults" if experiment.is_baseline else "–")
 
     @column("Score", ordering="objective_score")
     def score(self, experiment: Experiment) -> str:
@@ -220,20 +219,23 @@ class ExperimentAdmin(ReadOnly, RowsPage):
         return shown
 
     @column("GPUs")
-    def gpu_names(self, experiment: Experiment) -> str:
-        return ", ".join(experiment.gpu_uuids) or "–"
+    def gpu_names(self, experiment: Experiment) -> SafeString | str:
+        """Short as on the task's page; the whole name when pointed at."""
+        pairs = [(uuid, uuid[-8:]) for uuid in experiment.gpu_uuids]
+        return format_html_join(" ", '<code class="at-chip" title="{}">{}</code>', pairs) or "–"
 
     @column("Started", ordering="started_at")
-    def begun(self, experiment: Experiment) -> str:
-        return second(experiment.started_at)
+    def begun(self, experiment: Experiment) -> SafeString:
+        return unbroken(second(experiment.started_at))
 
     @column("Of that")
     def phases(self, experiment: Experiment) -> str:
         return pages.phases(experiment, timezone.now()) or "–"
 
     @column("Time")
-    def duration(self, experiment: Experiment) -> str:
-        return elapsed(experiment.started_at, experiment.finished_at, timezone.now()) or "–"
+    def duration(self, experiment: Experiment) -> SafeString:
+        took = elapsed(experiment.started_at, experiment.finished_at, timezone.now())
+        return unbroken(took or "–")
 
     @column("Parameters")
     def differences(self, experiment: Experiment) -> SafeString | str:

@@ -86,7 +86,6 @@ def compare(request: HttpRequest) -> HttpResponse:
     context = {
         **admin.site.each_context(request),
         "title": "Compare experiments",
-        "opts": Experiment._meta,
         "is_fullwidth": "1",
         "experiments": experiments,
         "parameters": comparison.parameters(experiments),

@@ -31,6 +31,11 @@ def pill(word: str, tone: str) -> SafeString:
     return format_html('<span class="at-pill at-{}">{}</span>', tone, word)
 
 
+def unbroken(text: str) -> SafeString:
+    """Text of one line, however narrow its column."""
+    return format_html('<span class="at-unbroken">{}</span>', text)
+
+
 def second(at: datetime | None) -> str:
     return "–" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
 

@@ -34,11 +34,14 @@ def quarantine(actor: str, uuid: str, why: str, seconds: float | None = None) ->
         raise BadInput("for", f"{seconds:g} s is not above 0")
     if is_quarantined_so(gpu, f"{why} ({actor})", seconds):
         return gpu
-    limit = "until it is returned" if seconds is None else f"for {seconds:g} s"
     with transaction.atomic():
-        audit.record(actor, Action.QUARANTINE, gpu.uuid, f"{why}; {limit}")
+        audit.record(actor, Action.QUARANTINE, gpu.uuid, f"{why}; {for_how_long(seconds)}")
         gpu_pool().quarantine(gpu.uuid, f"{why} ({actor})", seconds)
     return gpu
+
+
+def for_how_long(seconds: float | None) -> str:
+    return "until it is returned" if seconds is None else f"for {span(seconds)}"
 
 
 def is_quarantined_so(gpu: GpuState, why: str, seconds: float | None) -> bool:
@@ -120,9 +123,8 @@ def next_state(pool: Snapshot, gpu: GpuState) -> str:
 def do_quarantine(actor: str, said: Mapping[str, Any]) -> str:
     seconds = duration(said["for"])
     gpu = quarantine(actor, said["gpu"], said["why"], seconds)
-    limit = "until it is returned" if seconds is None else f"for {span(seconds)}"
     goes_on = f"; {gpu.holder} goes on there" if gpu.holder else ""
-    return f"{gpu.node}/{gpu.index} ({gpu.uuid}) is quarantined {limit}{goes_on}"
+    return f"{gpu.node}/{gpu.index} ({gpu.uuid}) is quarantined {for_how_long(seconds)}{goes_on}"
 
 
 def do_return(actor: str, said: Mapping[str, Any]) -> str:

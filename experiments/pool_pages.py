@@ -68,7 +68,7 @@ def numbers(pool: Snapshot) -> list[dict[str, Any]]:
         {
             "label": "Leased",
             "value": f"{states['leased']} / {len(pool.gpus)}",
-            "note": f"GPUs, in {len(pool.leases)} leases",
+            "note": f"GPUs, in {len(pool.leases)} lease{'' if len(pool.leases) == 1 else 's'}",
             "part": states["leased"],
             "whole": len(pool.gpus),
         },

@@ -27,8 +27,10 @@
         });
         return;
       }
-      if (icon !== owner) {
-        icon.setAttribute("aria-hidden", "true");
+      icon.setAttribute("aria-hidden", "true");
+      if (!owner && icon.parentElement.title) { // Yes, no and unknown are three icons
+        icon.parentElement.setAttribute("role", "img");
+        icon.parentElement.setAttribute("aria-label", icon.parentElement.title);
       }
       if (owner && owner !== icon && !owner.title && !owner.hasAttribute("aria-label") && !text(owner)) {
         owner.setAttribute("aria-label", NAMES[word] || word.replace(/_/g, " "));
