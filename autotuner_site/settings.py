@@ -259,8 +259,14 @@ UNFOLD = {
     ],
     "SITE_URL": None,  # There is no other site to return to
     "SHOW_HISTORY": False,  # The audit has it
-    "STYLES": [lambda request: static("experiments/pages.css")],
-    "SCRIPTS": [lambda request: static("experiments/names.js")],
+    "STYLES": [
+        lambda request: static("experiments/pages.css"),
+        lambda request: static("experiments/charts.css"),
+    ],
+    "SCRIPTS": [
+        lambda request: static("experiments/names.js"),
+        lambda request: static("experiments/moments.js"),
+    ],
     "COLORS": {
         "primary": {
             "50": "oklch(97% .014 254.604)",

@@ -18,8 +18,9 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.views import ChangeList
 
 from experiments.experiment_admin import page_url
-from experiments.model_pages import Audited, ReadOnly, RowsPage, block, column, pill, second
+from experiments.model_pages import Audited, ReadOnly, RowsPage, block, column, pill
 from experiments.models import AuditEntry, Experiment, TuningTask
+from experiments.moments import moment
 from experiments.states import Action, Status
 from experiments.task_admin import live_url
 from experiments.tones import TONES
@@ -77,8 +78,8 @@ class AuditEntryAdmin(Linked, ReadOnly, RowsPage):
             entry.task = tasks.get(entry.target)  # type: ignore[attr-defined]
 
     @column("When", ordering="at")
-    def moment(self, entry: AuditEntry) -> str:
-        return second(entry.at)
+    def moment(self, entry: AuditEntry) -> SafeString:
+        return moment(entry.at)
 
     @column("What", ordering="action")
     def kind(self, entry: AuditEntry) -> SafeString:
@@ -124,12 +125,12 @@ class TaskResultAdmin(Linked, ReadOnly, RowsPage):
             job.of = found.get(int(match[0])) if match else None
 
     @column("Ended", ordering="date_done")
-    def done(self, job: TaskResult) -> str:
-        return second(job.date_done)
+    def done(self, job: TaskResult) -> SafeString:
+        return moment(job.date_done)
 
     @column("Kept since")
-    def created(self, job: TaskResult) -> str:
-        return second(job.date_created)
+    def created(self, job: TaskResult) -> SafeString:
+        return moment(job.date_created)
 
     @column("Experiment")
     def experiment(self, job: Any) -> SafeString | str:
@@ -195,8 +196,8 @@ class OurUserAdmin(Audited, UserAdmin, RowsPage):  # type: ignore[type-arg]
         return ", ".join(names) or ("all, as a superuser" if user.is_superuser else "none")
 
     @column("Last login", ordering="last_login")
-    def seen(self, user: User) -> str:
-        return second(user.last_login)
+    def seen(self, user: User) -> SafeString:
+        return moment(user.last_login)
 
 
 @admin.register(Group)

@@ -29,8 +29,9 @@ from experiments import (
 from experiments.documents import write_yaml
 from experiments.figures import elapsed, number, objective, plain, reached
 from experiments.level_table import level_table
-from experiments.model_pages import ReadOnly, RowsPage, block, column, pill, second, unbroken
+from experiments.model_pages import ReadOnly, RowsPage, block, column, pill, unbroken
 from experiments.models import Experiment, Move
+from experiments.moments import moment
 from experiments.states import FailureKind
 from experiments.task_admin import live_url
 from experiments.tones import tone
@@ -57,8 +58,8 @@ class MoveInline(ReadOnly, TabularInline):  # type: ignore[misc]
     verbose_name_plural = "Every change of its status"
 
     @column("At")
-    def moment(self, move: Move) -> str:
-        return second(move.at)
+    def moment(self, move: Move) -> SafeString:
+        return moment(move.at)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("experiments.view_experiment")
@@ -226,7 +227,7 @@ class ExperimentAdmin(ReadOnly, RowsPage):
 
     @column("Started", ordering="started_at")
     def begun(self, experiment: Experiment) -> SafeString:
-        return unbroken(second(experiment.started_at))
+        return unbroken(moment(experiment.started_at))
 
     @column("Of that")
     def phases(self, experiment: Experiment) -> str:

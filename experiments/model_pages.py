@@ -1,7 +1,6 @@
 """What the admin's pages of rows share: their titles, their columns, and who wrote what there."""
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from django.http import HttpRequest, HttpResponse
@@ -34,10 +33,6 @@ def pill(word: str, tone: str) -> SafeString:
 def unbroken(text: str) -> SafeString:
     """Text of one line, however narrow its column."""
     return format_html('<span class="at-unbroken">{}</span>', text)
-
-
-def second(at: datetime | None) -> str:
-    return "–" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 class RowsPage(ModelAdmin):  # type: ignore[misc]

@@ -17,8 +17,9 @@ from unfold.admin import ModelAdmin
 from experiments import editor, masking, roles, task_list, views
 from experiments.documents import write_yaml
 from experiments.forms import TaskForm
-from experiments.model_pages import Audited, RowsPage, block, column
+from experiments.model_pages import Audited, RowsPage, block, column, unbroken
 from experiments.models import Experiment, TuningTask
+from experiments.moments import moment
 from experiments.states import ENDED, TASK_ENDED, TaskStatus
 
 WORKLOAD = (
@@ -45,7 +46,7 @@ class TuningTaskAdmin(Audited, RowsPage):
     form = TaskForm
     list_display = (
         *("page", "state", "progress", "best", "gain", "end"),
-        *("engine", "model", "created_at"),
+        *("engine", "model", "created"),
     )
     list_before_template = "experiments/task_list.html"
     list_display_links = None
@@ -122,7 +123,7 @@ class TuningTaskAdmin(Audited, RowsPage):
             {
                 "fields": (
                     *("page", "state", "message", "description"),
-                    *("created_by", "created_at", "started_at", "finished_at"),
+                    *("created_by", "created", "started", "finished"),
                 )
             },
         ),
@@ -157,6 +158,18 @@ class TuningTaskAdmin(Audited, RowsPage):
     @column("Expected end")
     def end(self, task: TuningTask) -> SafeString:
         return task_list.cell(task, "end")
+
+    @column("Created", ordering="created_at")
+    def created(self, task: TuningTask) -> SafeString:
+        return unbroken(moment(task.created_at, "minute"))
+
+    @column("Started")
+    def started(self, task: TuningTask) -> SafeString:
+        return moment(task.started_at)
+
+    @column("Ended")
+    def finished(self, task: TuningTask) -> SafeString:
+        return moment(task.finished_at)
 
     @column("Task file")
     def task_file(self, task: TuningTask) -> SafeString:
