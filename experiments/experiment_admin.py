@@ -140,6 +140,13 @@ class ExperimentAdmin(ReadOnly, RowsPage):
         answer: HttpResponse = super().change_view(request, object_id, form_url, context)
         return answer
 
+    def render_change_form(self, request: HttpRequest, context: Any, **options: Any) -> Any:
+        experiment = options.get("obj")
+        if experiment is not None:
+            title = f"{experiment.task} #{experiment.number}"
+            context.update(title=title, subtitle=None)
+        return super().render_change_form(request, context, **options)
+
     def get_urls(self) -> list[URLPattern]:
         name, of = "experiments_experiment", "<int:experiment_id>"
         return [

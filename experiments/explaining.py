@@ -5,6 +5,7 @@ from typing import Any
 
 from experiments import interference, masking, scoring, tuning
 from experiments.figures import plain
+from experiments.markdown import row
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status
 from experiments.strategies.insight import Insight, insight
@@ -95,14 +96,14 @@ def markdown(task: TuningTask, experiments: Sequence[Experiment]) -> list[str]:
     for effect in found.effects:
         best = ", ".join(plain(value) for value in masking.shown(effect.name, effect.best))
         share = effect.importance
-        lines.append(f"| {effect.name} | {share:.0%} | {bar(share)} | {best} |")
+        lines.append(row([effect.name, f"{share:.0%}", bar(share), best]))
     if found.promises:
         lines += ["", "## What to try next", "", "| chance to win | parameters |", "|--:|---|"]
         for one in found.promises:
             chosen = ", ".join(
                 f"{key}={plain(value)}" for key, value in masking.data(one.configuration).items()
             )
-            lines.append(f"| {one.chance:.0%} | {chosen} |")
+            lines.append(row([f"{one.chance:.0%}", chosen]))
     return [*lines, ""]
 
 
@@ -119,9 +120,9 @@ def _level_table(lines: Sequence[dict[str, Any]]) -> list[str]:
     table = ["## The winner at each load level", ""]
     table += ["| level | metric | defaults | winner | gain |", "|---|---|--:|--:|--:|"]
     for one in lines:
-        numbers = ("" if one[key] is None else f"{one[key]:.4g}" for key in ("baseline", "winner"))
+        numbers = ["" if one[key] is None else f"{one[key]:.4g}" for key in ("baseline", "winner")]
         gain = "" if one["gain"] is None else f"{one['gain']:+.1%}"
-        table.append(f"| {one['label']} | {one['metric']} | {' | '.join(numbers)} | {gain} |")
+        table.append(row([one["label"], one["metric"], *numbers, gain]))
     return [*table, ""]
 
 

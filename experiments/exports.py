@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from experiments import explaining, masking, repeats, reports, samples, tuning, vetoes
+from experiments import explaining, markdown, masking, repeats, reports, samples, tuning, vetoes
 from experiments.documents import write_yaml
 from experiments.models import Experiment, TuningTask
 
@@ -47,7 +47,8 @@ def as_csv(task: TuningTask) -> str:
     has_front = ["on_front"] if task.objectives.has_front else []
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow([*fixed, *has_front, *several, "error", *parameters, *metrics])
+    titles = [*fixed, *has_front, *several, "error", *parameters, *metrics]
+    writer.writerow([spreadsheet_safe(title) for title in titles])
     for e in experiments:
         values = chosen(e)
         writer.writerow(
@@ -95,7 +96,8 @@ def as_markdown(task: TuningTask) -> str:
     """A report for people: the winner, its gain, and every experiment."""
     experiments = list(task.experiments.all())
     front = tuning.front_of(task, experiments)
-    lines = [f"# {task.name}", "", f"{task.status} · {task.engine} · {task.objective}", ""]
+    about = markdown.plain(f"{task.status} · {task.engine} · {task.objective}")
+    lines = [f"# {markdown.plain(task.name)}", "", about, ""]
     lines += [*_winner(task, experiments), *_front(task, front)]
     lines += [*explaining.markdown(task, experiments), "## Every experiment", ""]
     lines += ["| # | status | score | feasible | parameters | note |", "|--:|---|--:|---|---|---|"]
@@ -105,7 +107,7 @@ def as_markdown(task: TuningTask) -> str:
         score = f"≈ {score}" if e.pruned else score
         again = f"#{e.repeat_of} again" if e.repeat_of else ""
         note = f"pruned {e.pruned_why}" if e.pruned else e.error_message or again
-        lines.append(_row([str(e.number), e.status, score, str(e.feasible), pairs, note]))
+        lines.append(markdown.row([str(e.number), e.status, score, str(e.feasible), pairs, note]))
     lines += vetoes.markdown(task)
     return "\n".join(lines) + "\n"
 
@@ -121,7 +123,7 @@ def _winner(task: TuningTask, experiments: Sequence[Experiment]) -> list[str]:
         line += f": {sure.sentence()}"
     elif share is not None:
         line += f", {share:+.1%} against the engine's defaults"
-    return [line, "", "```", reports.launch_line(task, best), "```", ""]
+    return [line, "", *markdown.code(reports.launch_line(task, best)), ""]
 
 
 def _front(task: TuningTask, front: Sequence[Experiment]) -> list[str]:
@@ -130,15 +132,13 @@ def _front(task: TuningTask, front: Sequence[Experiment]) -> list[str]:
         return []
     metrics = [one["metric"] for one in reports.objectives(task)]
     lines = [f"## Pareto front: {len(front)} of them", "", f"{reports.KNEE}.", ""]
-    lines += [_row(["#", *metrics, "parameters"]), "|--:|" + "--:|" * len(metrics) + "---|"]
+    lines += [markdown.row(["#", *metrics, "parameters"]), "|--:|" + "--:|" * len(metrics) + "---|"]
     for e in front:
         pairs = ", ".join(f"{name}={value}" for name, value in chosen(e).items())
-        lines.append(_row([str(e.number), *(f"{x:.4g}" for x in e.objective_values), pairs]))
+        lines.append(
+            markdown.row([str(e.number), *(f"{x:.4g}" for x in e.objective_values), pairs])
+        )
     return [*lines, ""]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 EXPORTS = {

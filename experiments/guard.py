@@ -9,7 +9,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.views.decorators.cache import never_cache
 
 View = Callable[..., HttpResponseBase]
@@ -28,7 +28,7 @@ def only_for(may: Callable[[Any], bool], page: str) -> Callable[[View], View]:
                 match = request.resolver_match
                 of = match.kwargs if match else {}
                 keys = [of[name] for name in ("task_id", "experiment_id") if name in of]
-                return redirect_to_login(reverse(page, args=keys))
+                return redirect_to_login(address(page, keys))
             if not may(request.user):
                 raise PermissionDenied
             return view(request, *args, **kwargs)
@@ -36,6 +36,14 @@ def only_for(may: Callable[[Any], bool], page: str) -> Callable[[View], View]:
         return login_not_required(guarded)
 
     return guard
+
+
+def address(page: str, keys: list[Any]) -> str:
+    """Of the page of this row, or of the list that all of them are in."""
+    try:
+        return reverse(page, args=keys)
+    except NoReverseMatch:
+        return reverse(page)
 
 
 def by_htmx(request: HttpRequest) -> bool:

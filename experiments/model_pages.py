@@ -39,6 +39,7 @@ class RowsPage(ModelAdmin):  # type: ignore[misc]
     """A list with a title of its own, instead of "Select … to change"."""
 
     list_title = ""
+    list_fullwidth = True
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         context = {"title": self.list_title, **(extra_context or {})}

@@ -5,6 +5,7 @@ from typing import Any
 
 from experiments import masking
 from experiments.figures import plain
+from experiments.markdown import row
 from experiments.models import TuningTask, Veto
 from experiments.states import VetoState
 
@@ -74,7 +75,7 @@ def markdown(task: TuningTask) -> list[str]:
     table = ["", "## Not tried: known to fail", "", "| | parameters | why |", "|---|---|---|"]
     for veto in shown:
         cells = [STATES[VetoState(veto.state)], chosen(veto), f"{veto.kind}: {veto.reason}"]
-        table.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        table.append(row(cells))
     return table + (["", f"The newest {SHOWN}."] if more else [])
 
 

@@ -44,6 +44,7 @@ LEAVES = {
         "regions",
         "memory_need",
         "versions",
+        "markdown",
     ),
     *(
         "confidence",
