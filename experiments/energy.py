@@ -1,24 +1,22 @@
 """What a load level takes: the power of its GPUs, their energy, and what an hour of them costs."""
 
-import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Self
 
 from experiments.benchmarks.base import Measurement, Metrics
+from experiments.sampling import Sampling
 
 EVERY = 0.5  # seconds between two readings
 LONGEST_GAP = 2.5  # seconds without a reading, over which nothing is known of the power
-JOIN = 2.0  # seconds that a driver may take for a last reading
 
 Reading = tuple[float, float]  # a moment of the monotonic clock in seconds, and watts
 
 
-class PowerMeter:
+class PowerMeter(Sampling):
     """Reads the power of some GPUs again and again, in a thread of its own, while it is open.
 
     `read` gives all of them together in watts, None where one is not known.
@@ -26,28 +24,15 @@ class PowerMeter:
 
     def __init__(self, read: Callable[[], float | None], every: float = EVERY) -> None:
         self.readings: list[Reading] = []
-        self._read, self._every = read, every
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="power meter", daemon=True)
+        self._read = read
+        super().__init__(self._read_once, every, "power meter")
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._closed.set()
-        self._thread.join(JOIN)
-
-    def _loop(self) -> None:
-        while True:
-            began = time.monotonic()
-            watts = self._read()
-            if watts is None and not self.readings:
-                return  # It is never told here
-            if watts is not None:  # As of the middle of the reading, which takes its time
-                self.readings.append(((began + time.monotonic()) / 2, watts))
-            if self._closed.wait(self._every):
-                return
+    def _read_once(self) -> bool:
+        began = time.monotonic()
+        watts = self._read()
+        if watts is not None:  # As of the middle of the reading, which takes its time
+            self.readings.append(((began + time.monotonic()) / 2, watts))
+        return bool(self.readings)  # Else it is never told here
 
 
 def energy(readings: Sequence[Reading], begin: float, end: float) -> float | None:

@@ -23,6 +23,7 @@ from experiments.errors import (
     MovedElsewhere,
 )
 from experiments.experiment import ATTEMPTS
+from experiments.gpu_watch import GpuWatch
 from experiments.log_files import tail
 from experiments.marks import ProcessId
 from experiments.measuring import Measuring
@@ -127,6 +128,13 @@ class Attempt:
         """Run it, and write how it ended, unless somebody else has moved it meanwhile."""
         self.keep_alive = keep_alive
         self.deadline = time.monotonic() + self.limit
+        self.watch = GpuWatch(
+            self.experiment,
+            self.lease,
+            lambda: inventory().readings(self.lease.gpus),
+            phase=lambda: self.measuring.where,
+            may_write=lambda: not keep_alive.lost,
+        )
         try:
             self.to_one_move()
         except MovedElsewhere as moved:
@@ -143,7 +151,8 @@ class Attempt:
         try:
             self.prepare_folder()
             self.prove_gpus_free()
-            results = self.measuring.results()
+            with self.watch:
+                results = self.measuring.results()
             self.check_lease()  # Of one who slept: nobody may have moved the row yet
             self.move(experiment.succeed, **results)
         except ExperimentFailed as failure:
@@ -283,6 +292,7 @@ class Attempt:
     def check(self) -> None:
         """Raise when the experiment must not go on: lease lost, too late, cancelled."""
         self.check_lease()
+        self.watch.keep()
         if time.monotonic() > self.deadline:
             kind, doing = FailureKind.TIMEOUT, "not done"
             if self.experiment.status == Status.DEPLOYING:

@@ -20,6 +20,7 @@ from experiments import (
     effects,
     experiment_views,
     exports,
+    gpu_charts,
     logs,
     masking,
     pages,
@@ -127,6 +128,7 @@ class ExperimentAdmin(ReadOnly, RowsPage):
             "Where and when",
             {"fields": ("node", "gpu_names", "begun", "duration", "phases")},
         ),
+        ("GPUs over its time", {"fields": ("readings",)}),
         ("End of the engine's log", {"fields": ("log",)}),
     )
 
@@ -152,6 +154,7 @@ class ExperimentAdmin(ReadOnly, RowsPage):
         return [
             path("compare/", experiment_views.compare, name=f"{name}_compare"),
             path(f"{of}/log/", experiment_views.log, name=f"{name}_log"),
+            path(f"{of}/gpus/", experiment_views.gpus, name=f"{name}_gpus"),
             path(f"{of}/log/download/", experiment_views.download, name=f"{name}_download"),
             path(f"{of}/do/<slug:verb>/", experiment_views.act, name=f"{name}_act"),
             *super().get_urls(),
@@ -286,6 +289,11 @@ class ExperimentAdmin(ReadOnly, RowsPage):
     @column("Measured")
     def results(self, experiment: Experiment) -> SafeString:
         return block(write_yaml(experiment.metrics) if experiment.metrics else "–")
+
+    @column("Read once a second")
+    def readings(self, experiment: Experiment) -> SafeString | str:
+        context = gpu_charts.on_page(experiment)
+        return render_to_string("experiments/experiment/gpus.html", context)
 
     @column("Log")
     def log(self, experiment: Experiment) -> SafeString | str:

@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_GET, require_POST
 
-from experiments import ansi, comparison, logs, roles, views
+from experiments import ansi, comparison, gpu_charts, logs, roles, views
 from experiments.guard import is_key, only_for
 from experiments.models import Experiment
 
@@ -40,6 +40,16 @@ def log(request: HttpRequest, experiment_id: int) -> HttpResponse:
         # It has moved: all of the page is another
         return HttpResponse(status=204, headers={"HX-Refresh": "true"})
     return render(request, "experiments/experiment/log.html", log_now(experiment))
+
+
+@only_for(roles.may_view_experiments, PAGE)
+@require_GET
+def gpus(request: HttpRequest, experiment_id: int) -> HttpResponse:
+    """The readings' part of the page; nothing where the page has it as it is."""
+    experiment = get_object_or_404(Experiment, pk=experiment_id)
+    if request.GET.get("seen", "") == gpu_charts.mark(experiment):
+        return HttpResponse(status=204)
+    return render(request, "experiments/experiment/gpus.html", gpu_charts.on_page(experiment))
 
 
 @only_for(roles.may_view_experiments, PAGE)

@@ -10,6 +10,7 @@ from django.utils import timezone
 from experiments import (
     effects,
     explaining,
+    gpu_readings,
     interference,
     launching,
     masking,
@@ -33,7 +34,9 @@ def document(task: TuningTask) -> dict[str, Any]:
 
 
 def _document(task: TuningTask) -> dict[str, Any]:
-    rows = task.experiments.prefetch_related("moves").select_related("reused_from__task")
+    rows = task.experiments.prefetch_related("moves", gpu_readings.summaries()).select_related(
+        "reused_from__task"
+    )
     experiments = list(rows)
     same = effects.twins(experiments)
     best = tuning.best_of(task, experiments)
@@ -204,6 +207,7 @@ def one_experiment(experiment: Experiment) -> dict[str, Any]:
         "started_at": moment(experiment.started_at),
         "finished_at": moment(experiment.finished_at),
         "phases": progress.phases(experiment, timezone.now()),
+        "gpu_readings": gpu_readings.documents(experiment.gpu_readings.all()),
         "moves": [
             {"from": move.old, "to": move.new, "at": moment(move.at), "reason": move.reason}
             for move in experiment.moves.all()

@@ -2,7 +2,15 @@
 
 from redis.exceptions import RedisError as PoolUnreachable
 
-from gpupool.inventory import Gpu, GpuProcess, Inventory, NoDriver, host_memory_mb, open_inventory
+from gpupool.inventory import (
+    Gpu,
+    GpuProcess,
+    GpuReading,
+    Inventory,
+    NoDriver,
+    host_memory_mb,
+    open_inventory,
+)
 from gpupool.leases import HELD, KeepAlive, Lease, LeaseLost, LeaseTimeout
 from gpupool.pool import GpuPool
 from gpupool.proof import doubts
@@ -15,6 +23,7 @@ __all__ = [
     "Gpu",
     "GpuPool",
     "GpuProcess",
+    "GpuReading",
     "GpuState",
     "HeldLease",
     "Inventory",

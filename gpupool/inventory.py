@@ -62,6 +62,17 @@ class GpuProcess:
     draws_only: bool = False
 
 
+@dataclass(frozen=True)
+class GpuReading:
+    """How a GPU is used at a moment, in the units of `Gpu`; None is what is not told."""
+
+    utilization: float | None
+    memory_used_mb: int | None
+    memory_total_mb: int | None
+    power_w: float | None
+    temperature_c: int | None
+
+
 class Inventory(Protocol):
     """The GPUs of one node."""
 
@@ -78,6 +89,10 @@ class Inventory(Protocol):
 
     def power_w(self, gpus: Collection[str]) -> float | None:
         """What these GPUs draw together now, in watts; None where it is not told of each."""
+        ...
+
+    def readings(self, gpus: Collection[str]) -> dict[str, GpuReading] | None:
+        """How those of these GPUs are used now that answer; None where none is ever told."""
         ...
 
 
@@ -154,6 +169,9 @@ class CpuSlots:
         """Not told: of a core alone nobody knows it."""
         return None
 
+    def readings(self, gpus: Collection[str]) -> None:
+        """Never told: a slot is no GPU."""
+
 
 def _share(cores: Sequence[int], slots: int) -> list[tuple[int, ...]]:
     """Disjoint runs of neighbouring cores, as equal as possible, that use all of them."""
@@ -207,3 +225,6 @@ class Simulated:
     def power_w(self, gpus: Collection[str]) -> float | None:
         """Not told: they draw none."""
         return None
+
+    def readings(self, gpus: Collection[str]) -> None:
+        """Never told: nothing uses them."""

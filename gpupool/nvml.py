@@ -14,7 +14,7 @@ from typing import TypeVar
 import pynvml
 
 from gpupool import readings
-from gpupool.inventory import Gpu, GpuProcess, NoDriver
+from gpupool.inventory import Gpu, GpuProcess, GpuReading, NoDriver
 from gpupool.readings import GONE, MIB, Device, Place
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,16 @@ class Nvml:
         except NoDriver:
             return None
 
+    def readings(self, gpus: Collection[str]) -> dict[str, GpuReading]:
+        """How those of these GPUs and MIG instances are used now that answer.
+
+        None of them while the driver is gone.
+        """
+        try:
+            return self._ask(partial(self._read_some, gpus))
+        except NoDriver:
+            return {}
+
     def _ask(self, read: Callable[[], T]) -> T:
         """What `read` returns, from an NVML that was started again if that is needed."""
         with _lock:
@@ -134,7 +144,7 @@ class Nvml:
             name=readings.text(pynvml.nvmlDeviceGetName(device.handle)),
             memory_total_mb=memory.total // MIB,
             memory_free_mb=memory.free // MIB,
-            utilization=readings.utilization(device.handle),
+            utilization=readings.utilization(device.handle) or 0.0,
             numa_cores=place.numa_cores,
             numa_node=place.numa_node,
             temperature_c=readings.temperature(device.handle),
@@ -153,7 +163,7 @@ class Nvml:
             name=readings.text(pynvml.nvmlDeviceGetName(instance.handle)),
             memory_total_mb=memory.total // MIB,
             memory_free_mb=memory.free // MIB,
-            utilization=readings.utilization(instance.handle),
+            utilization=readings.utilization(instance.handle) or 0.0,
             links=(),  # Instances do not reach each other over NVLink
             parent=whole.uuid,
         )
@@ -215,6 +225,20 @@ class Nvml:
                 return None
             total += watts
         return total
+
+    def _read_some(self, wanted: Collection[str]) -> dict[str, GpuReading]:
+        found: dict[str, GpuReading] = {}
+        devices = readings.devices()[0]
+        has_instances = not {device.uuid for device in devices}.issuperset(wanted)
+        for device in devices:
+            try:
+                parts = [device, *(readings.instances(device) if has_instances else ())]
+                found |= {p.uuid: readings.reading(p.handle) for p in parts if p.uuid in wanted}
+            except GONE:
+                raise
+            except pynvml.NVMLError:
+                continue  # Its fault says more
+        return found
 
     def _read_processes(self) -> dict[str, tuple[GpuProcess, ...]]:
         found: dict[str, tuple[GpuProcess, ...]] = {}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pynvml
 
-from gpupool.inventory import Gpu, GpuProcess
+from gpupool.inventory import Gpu, GpuProcess, GpuReading
 
 MIB = 1024 * 1024
 CPU_WORDS = 64  # of 64 bits: NVML's masks have room for 4096 cores
@@ -108,10 +108,10 @@ def optional(default: Any, read: Callable[..., Any], *args: Any) -> Any:
         return default
 
 
-def utilization(handle: Any) -> float:
+def utilization(handle: Any) -> float | None:
     """From 0 to 1; a MIG instance and its GPU have no such counter."""
     rates = optional(None, pynvml.nvmlDeviceGetUtilizationRates, handle)
-    return 0.0 if rates is None else float(rates.gpu) / 100
+    return None if rates is None else float(rates.gpu) / 100
 
 
 def power(handle: Any) -> float | None:
@@ -127,6 +127,18 @@ def temperature(handle: Any) -> int | None:
     if degrees is None:  # The older function is to leave, the newer one is not everywhere yet
         degrees = optional(None, pynvml.nvmlDeviceGetTemperatureV, handle, sensor)
     return degrees
+
+
+def reading(handle: Any) -> GpuReading:
+    """All that changes while a GPU works."""
+    memory = optional(None, pynvml.nvmlDeviceGetMemoryInfo, handle)
+    return GpuReading(
+        utilization=utilization(handle),
+        memory_used_mb=None if memory is None else memory.used // MIB,
+        memory_total_mb=None if memory is None else memory.total // MIB,
+        power_w=power(handle),
+        temperature_c=temperature(handle),
+    )
 
 
 def damage(handle: Any) -> str:

@@ -1,7 +1,11 @@
-"""The whole product on a machine whose NVML says what the test wants: proof before a launch."""
+"""The whole product on a machine whose NVML says what the test wants: proof before a launch, and
+readings while it runs."""
 
+import re
 import subprocess
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -112,3 +116,52 @@ def test_a_gpu_that_the_driver_has_lost_is_shown_and_not_granted(
     task = product.finished(job("lost", SPEED, [1, 2, 3]))
 
     assert {uuid for one in task["experiments"] for uuid in one["gpus"]} == {"GPU-b"}
+
+
+def logged_in(product: Product) -> urllib.request.OpenerDirector:
+    """The administrator's browser, as far as pages without scripts need one."""
+    password = re.search(r"admin / (\S+)", product.said())
+    assert password
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    login = f"http://127.0.0.1:{product.port}/admin/login/"
+    form = browser.open(login).read().decode()
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form)
+    assert token
+    typed = {"username": "admin", "password": password[1], "csrfmiddlewaretoken": token[1]}
+    browser.open(login, urllib.parse.urlencode(typed).encode())
+    return browser
+
+
+def runs(product: Product, task: str) -> bool:
+    experiments = product.json("show", task)["experiments"]
+    return any(one["status"] == "BENCHMARKING" for one in experiments)
+
+
+def test_how_its_gpu_is_used_is_on_the_page_of_an_experiment_while_it_runs(
+    node: Machine, product: Product
+) -> None:
+    goes_on = product.folder / "goes-on"
+    wait = f"while test ! -e {goes_on}; do sleep 0.1; done; "
+    product.tune(job("readings", wait + SPEED, [9]))
+    until(lambda: runs(product, "readings"), 30)
+    for board in node.boards:  # Once the GPU was proved to be free
+        board.utilization, board.used, board.milliwatts, board.temperature = 87, 40_960, 412_400, 61
+    node.write()
+    browser = logged_in(product)
+    listed = f"http://127.0.0.1:{product.port}/admin/experiments/experiment/"
+    found = re.search(
+        r'/experiment/(\d+)/change/"[^>]*>readings #1<', browser.open(listed).read().decode()
+    )
+    assert found
+    page = f"{listed}{found[1]}/gpus/"
+    shown = until(lambda: "412 W" in (text := browser.open(page).read().decode()) and text, 30)
+    assert all(text in shown for text in ("87 %", "40 GiB", "61 °C", "every 2s"))
+    goes_on.touch()
+
+    task = until(lambda: (t := product.json("show", "readings"))["status"] == "COMPLETED" and t, 60)
+
+    [experiment] = task["experiments"]
+    [readings] = experiment["gpu_readings"]
+    used = readings["gpus"][experiment["gpus"][0]]
+    assert used["power_w"]["max"] == 412.4 and used["utilization"]["max"] == 0.87
+    assert used["memory_total_mb"] == 81920 and used["memory_used_mb"]["max"] == 40960

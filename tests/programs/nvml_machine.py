@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -173,6 +174,14 @@ def answer_questions(folder: Path, look_again: float) -> None:
                 answer = {uuid: [asdict(user) for user in of_it] for uuid, of_it in users.items()}
             elif question == "power":
                 answer = inventory.power_w(asked.pop("gpus"))
+            elif question == "readings":
+                read = inventory.readings(asked.pop("gpus"))
+                answer = {uuid: asdict(reading) for uuid, reading in read.items()}
+            elif question == "time of a reading":
+                began = time.perf_counter()
+                for _ in range(100):
+                    inventory.readings(asked["gpus"])
+                answer = (time.perf_counter() - began) / 100
             elif question == "doubts":
                 ours = asked.pop("ours")
                 answer = doubts(inventory, is_ours=ours.__contains__, **asked)

@@ -57,11 +57,22 @@ LEAVES = {
         "rates",
         "log_files",
     ),
-    *("masking", "lines", "parts", "constraints", "satisfiable", "expressions", "lexer"),
+    *(
+        "masking",
+        "sampling",
+        "gpu_trace",
+        "lines",
+        "parts",
+        "constraints",
+        "satisfiable",
+        "expressions",
+        "lexer",
+    ),
 }
 LEAF_FOLDERS = {"engines", "benchmarks", "strategies"}
 NOUNS = {"models", "experiment", "columns", "live", "pool", "audit", "database"}
 NOUNS |= {"budget", "neighbours", "samples", "tones", "usage", "veto"}
+NOUNS |= {"gpu_readings"}
 DOORS_FOR_PEOPLE = {
     "admin",
     "dashboard_admin",

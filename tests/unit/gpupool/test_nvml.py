@@ -139,6 +139,38 @@ def test_an_instance_of_a_gpu_has_no_power_of_its_own(node):
     assert node.ask("power", gpus=["MIG-a"]) is None
 
 
+def test_how_gpus_are_used_now_is_told_of_those_that_are_asked_for(node):
+    node.boards[1] = Board("GPU-1", 81920, 40_000, 87, 61, 412_400)
+    told = {"memory_total_mb": 81920, "memory_used_mb": 40_000, "temperature_c": 61}
+    reading = {"utilization": 0.87, "power_w": 412.4, **told}
+    assert node.ask("readings", gpus=["GPU-1", "GPU-x"]) == {"GPU-1": reading}
+    node.answers = [("nvmlDeviceGetPowerUsage", NOT_SUPPORTED, "GPU-1")]
+    node.answers += [("nvmlDeviceGetUtilizationRates", NO_PERMISSION, "GPU-1")]
+    unknown = {"utilization": None, "power_w": None}
+    assert node.ask("readings", gpus=["GPU-1"]) == {"GPU-1": {**reading, **unknown}}
+
+
+def test_a_lost_gpu_is_not_told_of_and_hides_no_other(node):
+    node.answers = [("nvmlDeviceGetMemoryInfo", LOST, "GPU-1")]
+    assert list(node.ask("readings", gpus=["GPU-1", "GPU-2"])) == ["GPU-2"]
+    node.answers, node.driver = [], DRIVER_NOT_LOADED
+    assert node.ask("readings", gpus=["GPU-1", "GPU-2"]) == {}
+
+
+def test_an_instance_of_a_gpu_has_its_own_memory_and_tells_no_more(node):
+    split(node, 0)
+    node.answers = [
+        (name, NOT_SUPPORTED, "MIG-a")
+        for name in (
+            *("nvmlDeviceGetUtilizationRates", "nvmlDeviceGetPowerUsage"),
+            *("nvmlDeviceGetTemperature", "nvmlDeviceGetTemperatureV"),
+        )
+    ]
+    told = node.ask("readings", gpus=["MIG-a"])["MIG-a"]
+    assert (told.pop("memory_total_mb"), told.pop("memory_used_mb")) == (40448, 30)
+    assert set(told.values()) == {None}
+
+
 def test_the_newer_and_the_older_way_to_ask_are_both_known(node):
     node.boards[0].cores = str(CORES[-1])
     node.answers = [
