@@ -93,6 +93,7 @@ def watched(window: BrowserContext, product: Product, faults: list[str]) -> Iter
             faults.append(address)
 
     tab.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+    tab.on("dialog", lambda asked: (faults.append(asked.message), asked.dismiss()))
     tab.on("pageerror", lambda error: faults.append(str(error)))
     tab.on("request", lambda request: look(request.url))
     tab.on("websocket", lambda socket: look(socket.url))

@@ -74,8 +74,9 @@ TuningTask.objects.filter(pk=hostile.pk).update(
     name=HOSTILE, model=HOSTILE, description=HOSTILE, message=HOSTILE
 )
 audit.record(HOSTILE, Action.PAUSE, HOSTILE, HOSTILE)
-TaskResult.objects.create(task_id="1", task_name=HOSTILE, status="FAILURE", result=HOSTILE)
+job = TaskResult.objects.create(task_id="1", task_name=HOSTILE, status="FAILURE", result=HOSTILE)
 keys = {one.name: one.pk for one in TuningTask.objects.exclude(pk=hostile.pk)}
 keys |= {f"{one.task.name} #{one.number}": one.pk for one in Experiment.objects.all()}
 entry = audit.AuditEntry.objects.get()
-print(json.dumps({**keys, "hostile": hostile.pk, "audit": entry.pk}))
+keys |= {"hostile": hostile.pk, "hostile experiment": hostile.experiments.last().pk}
+print(json.dumps({**keys, "audit": entry.pk, "job": job.pk}))
