@@ -11,7 +11,7 @@ from experiments.lanes import percentage
 from experiments.models import Experiment, GpuReadings
 
 COLOURS = 8  # of lines; a ninth GPU has the first one's again
-MOST_MARKS = 12  # phases that are numbered in a chart
+ROOM, ROOM_OF_START = 0.05, 0.16  # of the width, that the number and the word of a phase need
 GAP = 3.0  # times the usual time between two points, over which nothing is drawn
 
 
@@ -82,7 +82,7 @@ def attempt(row: GpuReadings) -> dict[str, Any]:
         "number": row.attempt,
         "seconds": span(row.seconds),
         "charts": [drawn(chart, row, at, end) for chart in CHARTS],
-        "x": [(percentage(second / end), span(second)) for second in ticks(0, end)],
+        "x": [(percentage(second / end), clock(second)) for second in ticks(0, end)],
         "phases": list(marks(phases, end)),
         "gpus": [
             {"name": uuid, "short": short(uuid), "colour": index % COLOURS, **told(row, uuid)}
@@ -144,21 +144,27 @@ def parts(
 def marks(phases: Sequence[tuple[float, str]], end: float) -> Iterator[dict[str, str]]:
     """Where each phase begins: the start, then the load levels by number."""
     for number, (begin, name) in enumerate(phases):
+        after = phases[number + 1][0] if number + 1 < len(phases) else end
+        is_legible = (after - begin) / end > (ROOM if number else ROOM_OF_START)
         yield {
             "x": percentage(begin / end),
-            "letter": "" if number > MOST_MARKS else str(number) if number else "start",
+            "number": str(number) if number else "",
+            "word": (str(number) if number else "start") if is_legible or after == end else "",
             "name": name,
             "at": span(begin),
         }
 
 
-def told(row: GpuReadings, gpu: str) -> dict[str, list[str]]:
+def told(row: GpuReadings, gpu: str) -> dict[str, list[tuple[str, str]]]:
     """The mean and the most of each quantity."""
-    cells = []
-    for chart in (*CHARTS, TEMPERATURE):
-        found = row.summary.get(gpu, {}).get(chart.name)
-        cells += [chart.text(found["mean"]), chart.text(found["max"])] if found else ["–", "–"]
-    return {"cells": cells}
+    summary = row.summary.get(gpu, {})
+    found = ((chart, summary.get(chart.name)) for chart in (*CHARTS, TEMPERATURE))
+    return {
+        "cells": [
+            (chart.text(of["mean"]), chart.text(of["max"])) if of else ("–", "")
+            for chart, of in found
+        ]
+    }
 
 
 def said(
@@ -175,6 +181,14 @@ def said(
         )
         lines.append(f"{short(uuid)}: {' · '.join(values) or 'did not answer'}")
     return "\n".join(lines)
+
+
+def clock(seconds: float) -> str:
+    """`40 s`, `2 min`, `2:30`: short, to be below an axis."""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{seconds:g} s"
+    return f"{minutes}:{rest:02d}" if rest else f"{minutes} min"
 
 
 def short(uuid: str) -> str:
