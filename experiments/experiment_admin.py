@@ -89,7 +89,7 @@ def for_chosen(verb: str, description: str) -> Callable[..., None]:
 class ExperimentAdmin(ReadOnly, RowsPage):
     list_title = "Experiments"
     list_display = (
-        *("name", "state", "chosen", "score", "feasible", "error", "node", "gpu_names"),
+        *("name", "state", "chosen", "score", "feasible", "error", "placed"),
         *("begun", "duration"),
     )
     list_filter = (
@@ -97,6 +97,7 @@ class ExperimentAdmin(ReadOnly, RowsPage):
         ("task", admin.RelatedOnlyFieldListFilter),
     )
     search_fields = ("task__name", "parameters", "error_message")
+    search_help_text = "A word of the task, a parameter, an error"
     list_select_related = ("task",)
     ordering = ("-task_id", "-number")
     inlines = (MoveInline,)
@@ -110,7 +111,7 @@ class ExperimentAdmin(ReadOnly, RowsPage):
     fieldsets = (
         (
             "Experiment",
-            {"fields": ("page", "state", "attempt", "is_baseline")},
+            {"fields": ("page", "state", "attempt", "baseline")},
         ),
         (
             "Failure",
@@ -229,15 +230,27 @@ class ExperimentAdmin(ReadOnly, RowsPage):
             return [section for section in shown if section[0] != "Failure"]
         return shown
 
+    @column("Where", ordering="node")
+    def placed(self, experiment: Experiment) -> SafeString | str:
+        if not experiment.node:
+            return "–"
+        note = format_html('<span class="at-remark">{}</span>', experiment.node)
+        return note + (self.gpu_names(experiment) if experiment.gpu_uuids else "")
+
+    @column("Baseline")
+    def baseline(self, experiment: Experiment) -> str:
+        return "yes: the engine's defaults" if experiment.is_baseline else "no"
+
     @column("GPUs")
     def gpu_names(self, experiment: Experiment) -> SafeString | str:
         """Short as on the task's page; the whole name when pointed at."""
         pairs = [(uuid, uuid[-8:]) for uuid in experiment.gpu_uuids]
-        return format_html_join(" ", '<code class="at-chip" title="{}">{}</code>', pairs) or "–"
+        chips = '<code class="at-chip at-unbroken" title="{}">{}</code>'
+        return format_html_join(" ", chips, pairs) or "–"
 
     @column("Started", ordering="started_at")
     def begun(self, experiment: Experiment) -> SafeString:
-        return unbroken(moment(experiment.started_at))
+        return moment(experiment.started_at)
 
     @column("Of that")
     def phases(self, experiment: Experiment) -> str:
