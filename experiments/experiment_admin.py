@@ -90,7 +90,7 @@ class ExperimentAdmin(ReadOnly, RowsPage):
     list_title = "Experiments"
     list_display = (
         *("name", "state", "chosen", "score", "feasible", "error", "placed"),
-        *("begun", "duration"),
+        "when",
     )
     list_filter = (
         *("status", "feasible", "error_kind", ("node", admin.AllValuesFieldListFilter)),
@@ -193,8 +193,8 @@ class ExperimentAdmin(ReadOnly, RowsPage):
     @column("Parameters")
     def chosen(self, experiment: Experiment) -> SafeString | str:
         shown = masking.data(experiment.parameters)
-        pairs = [(f"{name}={plain(value)}",) for name, value in shown.items()]
-        chips = format_html_join("", '<code class="at-chip">{}</code>', pairs)
+        pairs = [(f"{name}={plain(value)}",) * 2 for name, value in shown.items()]
+        chips = format_html_join("", '<code class="at-chip" title="{}">{}</code>', pairs)
         return chips or ("the engine's defaults" if experiment.is_baseline else "–")
 
     @column("Score", ordering="objective_score")
@@ -251,6 +251,11 @@ class ExperimentAdmin(ReadOnly, RowsPage):
     @column("Started", ordering="started_at")
     def begun(self, experiment: Experiment) -> SafeString:
         return moment(experiment.started_at)
+
+    @column("Started, and time", ordering="started_at")
+    def when(self, experiment: Experiment) -> SafeString:
+        took = self.duration(experiment)
+        return format_html('{}<span class="at-remark">{}</span>', self.begun(experiment), took)
 
     @column("Of that")
     def phases(self, experiment: Experiment) -> str:
