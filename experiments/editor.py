@@ -4,17 +4,18 @@ task file, pasted."""
 from statistics import median
 
 from django.contrib import admin, messages
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods, require_POST
 
-from experiments import planning, roles, taskfile
+from experiments import audit, planning, roles, taskfile
 from experiments.errors import BadInput
 from experiments.forms import COMMAND_REFUSED, TaskForm
 from experiments.guard import only_for
 from experiments.models import Experiment, TuningTask
-from experiments.states import Status
+from experiments.states import Action, Status
 
 LATEST = 50  # experiments that say how long one takes
 TEMPLATE = "experiments/task_summary.html"
@@ -61,7 +62,10 @@ def create(text: str, request: HttpRequest) -> TuningTask:
     field = roles.command_in(file.to_dict())
     if field and not roles.may_write_commands(request.user):
         raise BadInput(field, COMMAND_REFUSED)
-    return planning.create(file, request.user)
+    with transaction.atomic():
+        task = planning.create(file, request.user)
+        audit.record(request.user.get_username(), Action.ADD, task)
+    return task
 
 
 def problems(form: TaskForm) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 
 import pytest
+import yaml
 from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test import Client
@@ -14,7 +15,7 @@ from django_celery_results.models import TaskResult
 from experiments import audit, roles
 from experiments.models import AuditEntry, Experiment, TuningTask
 from experiments.states import Action, Status, TaskStatus
-from tests.unit.conftest import typed, url
+from tests.unit.conftest import SPECIFICATION, typed, url
 
 MakeTask = Callable[..., TuningTask]
 MakeExperiment = Callable[..., Experiment]
@@ -80,6 +81,12 @@ def test_what_is_written_in_a_form_is_audited(admin_client: Client, make_task: M
     written = [("add", "written"), ("edit", "written"), ("delete", "task"), ("delete", "written")]
     assert entries() == [("admin", action, target) for action, target in written]
     assert "seed" in AuditEntry.objects.get(action="edit").detail
+
+
+def test_what_is_pasted_is_audited(admin_client: Client) -> None:
+    file = yaml.safe_dump({**SPECIFICATION, "task_name": "pasted"})
+    admin_client.post(url("tuningtask_paste"), {"text": file})
+    assert entries() == [("admin", "add", "pasted")]
 
 
 def test_what_is_refused_is_not_audited(admin_client: Client, make_task: MakeTask) -> None:
