@@ -101,6 +101,11 @@ def span(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def seconds_since(start: datetime | None, now: datetime) -> int | None:
+    """For a time that goes on in the browser by itself."""
+    return None if start is None else max(0, int((now - start).total_seconds()))
+
+
 def elapsed(start: datetime | None, end: datetime | None, now: datetime) -> str:
     """A time until its end, or until now: `1.6 s`, and longer ones as `span` writes them."""
     if start is None:

@@ -5,8 +5,11 @@ import atexit
 import logging
 import os
 import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future, wait
-from functools import cache
+from contextlib import asynccontextmanager, suppress
+from functools import cache, partial
+from typing import Any
 
 from channels.layers import get_channel_layer
 
@@ -19,6 +22,19 @@ AT_EXIT = 1.0  # seconds that the end of a command waits for its last push
 def task_group(task_id: int) -> str:
     """The name under which the pages of one task listen."""
     return f"task.{task_id}"
+
+
+@asynccontextmanager
+async def listening(task_id: int) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
+    """Within it, each call waits for the next push of this task. Raises when Redis is away."""
+    layer, group = get_channel_layer(), task_group(task_id)
+    channel = await layer.new_channel()
+    await layer.group_add(group, channel)
+    try:
+        yield partial(layer.receive, channel)
+    finally:
+        with suppress(Exception):  # Redis may be away: what is in the group ends by itself
+            await layer.group_discard(group, channel)
 
 
 def push(task_id: int) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.template.loader import render_to_string
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from experiments import charts, effects, lanes, masking, progress, repeats, reports, tuning, vetoes
@@ -22,6 +22,7 @@ from experiments.figures import (
     plain,
     reached,
     remaining,
+    seconds_since,
     span,
 )
 from experiments.importance import importances
@@ -33,52 +34,64 @@ from experiments.sections import Optimization
 from experiments.states import LEASED, ON_A_WORKER, Status, TaskStatus
 from experiments.tones import TONES, tone
 
-FRAGMENTS = (
-    "head",
-    "numbers",
-    "lanes",
-    "charts",
-    "importance",
-    "winner",
-    "rows",
-    "vetoes",
-)  # The parts of the page that change
+FIRST = ("head", "numbers", "strip", "rows")  # The parts that a move changes at once
+LATER = ("lanes", "charts", "importance", "winner", "vetoes")  # … and those that may follow
 SHOWN = 100  # rows; of a longer task the newest
 BLOCKS = 400  # in the strip of all experiments
 MOST_COLUMNS = 3
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """The page's parts as HTML. `is_moving`: they change by themselves, as time goes by."""
+class Ranking:
+    """What is known of a task's experiments when they are compared."""
 
-    fragments: dict[str, str]
-    is_moving: bool
-
-
-def draw(task_id: int, rights: Rights) -> Drawing:
-    """The page's parts as the database has them now. Raises TuningTask.DoesNotExist."""
-    context = live(TuningTask.objects.get(pk=task_id), rights)
-    fragments: dict[str, str] = {
-        name: render_to_string(f"experiments/live/{name}.html", context) for name in FRAGMENTS
-    }
-    return Drawing(fragments, context["is_moving"])
+    best: Experiment | None
+    sure: Certainty | None
+    front: Sequence[Experiment]
+    baseline: Experiment | None
+    columns: list[Column]
 
 
 def live(task: TuningTask, rights: Rights) -> dict[str, Any]:
     """Everything that the live page of a task shows to somebody with these rights."""
-    experiments = list(task.experiments.defer("levels", "command").order_by("number"))
-    best = tuning.best_of(task, experiments)
-    sure = repeats.certainty(task, experiments)
-    front = tuning.front_of(task, experiments)
-    baseline = tuning.baseline_of(experiments)
-    columns = columns_of(task, experiments)
-    failed = sum(one.status == Status.FAILED for one in experiments)
+    experiments = list(experiments_of(task))
+    ranking = rank(task, experiments)
     now = timezone.now()
+    return {
+        **first(task, experiments, ranking, rights, now),
+        **later(task, experiments, ranking, rights, now),
+    }
+
+
+def experiments_of(task: TuningTask) -> QuerySet[Experiment]:
+    """In their order, without what the page does not show."""
+    return task.experiments.defer("levels", "command").order_by("number")
+
+
+def rank(task: TuningTask, experiments: Sequence[Experiment]) -> Ranking:
+    return Ranking(
+        best=tuning.best_of(task, experiments),
+        sure=repeats.certainty(task, experiments),
+        front=tuning.front_of(task, experiments),
+        baseline=tuning.baseline_of(experiments),
+        columns=columns_of(task, experiments),
+    )
+
+
+def first(
+    task: TuningTask,
+    experiments: Sequence[Experiment],
+    ranking: Ranking,
+    rights: Rights,
+    now: datetime,
+) -> dict[str, Any]:
+    """The status, the numbers, the strip and the rows."""
+    best, baseline, columns = ranking.best, ranking.baseline, ranking.columns
+    failed = sum(one.status == Status.FAILED for one in experiments)
     rows = [row(task, e, best, baseline, columns, now) for e in experiments[-BLOCKS:]]
     said = effects.remarks(experiments)
     for one in rows:
-        one["is_on_front"] = one["experiment"] in front
+        one["is_on_front"] = one["experiment"] in ranking.front
         one["said"] = said.get(one["experiment"].number, [])
     return {
         "task": task,
@@ -92,15 +105,30 @@ def live(task: TuningTask, rights: Rights) -> dict[str, Any]:
         "retry_failed": f"Retry {failed} failed",
         "is_moving": task.status == TaskStatus.RUNNING
         or any(e.status in LEASED for e in experiments),
-        "numbers": numbers(task, experiments, best, baseline, sure, now),
+        "numbers": numbers(task, experiments, best, baseline, ranking.sure, now),
         "goals": goals(task),
         "columns": columns,
         "rows": rows[: -SHOWN - 1 : -1],
         "left_out": max(0, len(experiments) - SHOWN),
         "blocks": rows,
         "planned": planned(task, experiments),
-        "winner": None if best is None else winner(task, best, baseline, columns),
-        "sure": sure,
+    }
+
+
+def later(
+    task: TuningTask,
+    experiments: Sequence[Experiment],
+    ranking: Ranking,
+    rights: Rights,
+    now: datetime,
+) -> dict[str, Any]:
+    """The charts, and what was learned."""
+    best, front = ranking.best, ranking.front
+    return {
+        "task": task,
+        "may_change": rights.steer,
+        "winner": None if best is None else winner(task, best, ranking.baseline, ranking.columns),
+        "sure": ranking.sure,
         "front": front,
         "knee": reports.KNEE,
         "scatter": scatter(task, experiments, front, best),
@@ -111,11 +139,11 @@ def live(task: TuningTask, rights: Rights) -> dict[str, Any]:
     }
 
 
-def planned(task: TuningTask, experiments: Sequence[Experiment]) -> str:
-    """A letter for each experiment that may still come, as far as the strip has room."""
-    if task.has_ended:
-        return ""
-    return "·" * max(0, min(task.max_experiments, BLOCKS) - len(experiments))
+def planned(task: TuningTask, experiments: Sequence[Experiment]) -> range:
+    """The numbers of the experiments that may still come, as far as the strip has room."""
+    following = experiments[-1].number + 1 if experiments else 1
+    room = min(task.max_experiments, BLOCKS) - len(experiments)
+    return range(following, following + (0 if task.has_ended else max(0, room)))
 
 
 # ── the numbers on top ──────────────────────────────────────────────────────────────────────
@@ -165,6 +193,7 @@ def numbers(
         {
             "label": "Elapsed",
             "value": elapsed(task.started_at, task.finished_at, now) or "–",
+            "runs_for": None if task.finished_at else seconds_since(task.started_at, now),
             "note": how_long(task, experiments, now),
         },
     ]
@@ -253,6 +282,7 @@ def row(
         "change": change(task, experiment, baseline) if succeeded else "",
         "metrics": [(column.title, column.text(whole)) for column in columns],
         "duration": elapsed(experiment.started_at, experiment.finished_at, now),
+        "runs_for": None if experiment.finished_at else seconds_since(experiment.started_at, now),
         "phases": phases(experiment, now),
         "gpus": [(uuid, uuid[-8:]) for uuid in experiment.gpu_uuids],
         "is_best": best is not None and experiment.pk == best.pk,

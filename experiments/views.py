@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from experiments import jobs, pages, planning, roles, steering
+from experiments import jobs, picture, planning, roles, steering
 from experiments.actions import Done
 from experiments.errors import BadInput
 from experiments.guard import by_htmx, is_key, only_for
@@ -31,7 +31,9 @@ def live_page(request: HttpRequest, task_id: int) -> HttpResponse:
     task = get_object_or_404(TuningTask, pk=task_id)
     context = {
         **admin.site.each_context(request),
-        **pages.live(task, roles.rights(request.user)),
+        "drawing": picture.draw(task_id, roles.rights(request.user)).fragments,
+        "may_change": roles.may_steer(request.user),
+        "task": task,
         "title": task.name,
         "opts": TuningTask._meta,
         "original": task,
@@ -88,7 +90,7 @@ def act(request: HttpRequest, task_id: int, verb: str) -> HttpResponse:
     if not by_htmx(request):
         return redirect(LIVE, task_id)
     # The parts of the page too: its socket may be away at this moment
-    drawing = pages.draw(task_id, roles.rights(request.user))
+    drawing = picture.draw(task_id, roles.rights(request.user))
     context = {"fragments": drawing.fragments.values()}
     return render(request, "experiments/live/answer.html", context)
 

@@ -24,6 +24,31 @@
     say(comesBack ? "reconnecting…" : "not live: reload the page", "away");
   });
 
+  // The times of what runs go on by themselves: nothing is sent while nothing changes.
+  var beginnings = new WeakMap();
+  function span(seconds) {
+    var whole = Math.max(0, Math.floor(seconds));
+    function two(number) { return String(number).padStart(2, "0"); }
+    if (whole < 60) { return whole + " s"; }
+    if (whole < 3600) { return Math.floor(whole / 60) + " min " + two(whole % 60) + " s"; }
+    return Math.floor(whole / 3600) + " h " + two(Math.floor(whole % 3600 / 60)) + " min";
+  }
+  function tick() {
+    var now = performance.now() / 1000;
+    var dot = document.getElementById("connection");
+    var isLive = dot && dot.dataset.state === "live";
+    document.querySelectorAll("[data-runs-for]").forEach(function (one) {
+      if (!beginnings.has(one)) {
+        beginnings.set(one, now - Number(one.dataset.runsFor));
+      }
+      if (isLive) {
+        one.textContent = span(now - beginnings.get(one));
+      }
+    });
+  }
+  setInterval(tick, 1000);
+  document.addEventListener("htmx:wsAfterMessage", tick);
+
   // A part that is replaced takes the focus of the keyboard with it: give it to its successor.
   var focused = "";
   document.addEventListener("htmx:wsBeforeMessage", function () {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 
-from experiments import dispatch, execution, pages, reports, roles, tuning
+from experiments import dispatch, execution, picture, reports, roles, tuning
 from experiments.models import Experiment, TuningTask
 from experiments.pool import gpu_pool
 from experiments.states import Status, TaskStatus
@@ -180,7 +180,7 @@ def test_the_same_measurement_is_taken_over_and_scored_anew(run: Run, engine: En
     assert (move.old, move.new, move.reason) == ("PENDING", "SUCCESS", taken.measured_as)
     shown = reports.document(second)["experiments"][1]
     assert shown["reused_from"]["task"] == first.pk and shown["node"] == ""
-    assert taken.measured_as in pages.draw(second.pk, roles.Rights()).fragments["rows"]
+    assert taken.measured_as in picture.draw(second.pk, roles.Rights()).fragments["rows"]
     first.delete()
     assert second.experiments.get(number=2).measured_as == taken.measured_as
 
@@ -212,5 +212,5 @@ def test_a_flag_that_the_engine_changes_is_shown_and_so_are_twins(run: Run) -> N
     assert said[2]["without_effect"] == ["asked n-ctx=300, runs with 512"]
     assert said[3]["without_effect"] == [] and said[3]["same_settings_as"] == [2]
     assert said[4]["effective"] == {"n-ctx": 768} and said[4]["same_settings_as"] == []
-    rows = pages.draw(task.pk, roles.Rights()).fragments["rows"]
+    rows = picture.draw(task.pk, roles.Rights()).fragments["rows"]
     assert "asked n-ctx=300, runs with 512" in rows and "the same settings as #2" in rows

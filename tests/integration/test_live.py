@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import Permission, User
+from django.contrib.sessions.models import Session
 from django.test import Client
 
-from experiments import consumers
+from experiments import shows
 from experiments.forms import TaskForm
 from experiments.models import Experiment, TuningTask
 from experiments.pool import gpu_pool
@@ -149,11 +150,10 @@ def test_every_move_is_pushed(task: TuningTask) -> None:
 def test_of_many_moves_at_once_the_page_ends_at_the_last(
     task: TuningTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers, "REFRESH", 3600.0)  # Only pokes bring a frame
+    monkeypatch.setattr(shows, "REFRESH", 3600.0)  # Only pokes bring a frame
     task.start()
     for number in range(1, 31):
         Experiment.objects.create(task=task, number=number, parameters={"x": 1})
-    frames = []
 
     def cancel_all() -> None:
         for experiment in task.experiments.all():
@@ -162,11 +162,9 @@ def test_of_many_moves_at_once_the_page_ends_at_the_last(
     async def steps(socket: Page) -> None:
         await socket.frame_with("0 / 10")
         await asyncio.to_thread(cancel_all)
-        while not frames or "30 / 10" not in frames[-1]:
-            frames.append(await socket.frame())
+        await socket.frame_with("30 / 10")
 
     story(steps, page(task.pk, user("view_tuningtask")))
-    assert len(frames) < 30
 
 
 def test_strangers_are_refused(task: TuningTask) -> None:
@@ -182,9 +180,31 @@ def test_strangers_are_refused(task: TuningTask) -> None:
     ):
 
         async def refused(socket: Page = socket) -> None:
-            assert await socket.open() in (consumers.REFUSED, 1000)
+            assert await socket.open() in (shows.REFUSED, 1000)
 
         asyncio.run(refused())
+
+
+def test_a_page_ends_when_its_role_is_taken_away_or_another_one(
+    task: TuningTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shows, "CHECK", 0.1)
+    viewer = user("view_tuningtask")
+    steer = Permission.objects.get(codename="steer_tuningtask")
+
+    def sees_its_end(act: Callable[[], object], code: int) -> None:
+        async def steps(socket: Page) -> None:
+            await socket.frame_with("PENDING")
+            await asyncio.to_thread(act)
+            message = await socket.receive_output(SOON)
+            assert (message["type"], message["code"]) == ("websocket.close", code)
+
+        story(steps, page(task.pk, viewer))
+
+    # It comes back, with what it may do now
+    sees_its_end(lambda: viewer.user_permissions.add(steer), shows.TRY_AGAIN_LATER)
+    sees_its_end(Session.objects.all().delete, shows.REFUSED)
+    sees_its_end(viewer.user_permissions.clear, shows.REFUSED)
 
 
 def test_who_may_only_view_gets_no_buttons(task: TuningTask) -> None:
@@ -214,7 +234,7 @@ def test_two_pages_of_one_task_see_the_same(task: TuningTask) -> None:
 def test_a_page_of_no_task_is_closed_for_good(redis_server: RedisServer) -> None:
     async def steps(socket: Page) -> None:
         message = await socket.receive_output(SOON)
-        assert message == {"type": "websocket.close", "code": consumers.NO_SUCH_TASK}
+        assert message == {"type": "websocket.close", "code": shows.NO_SUCH_TASK}
 
     story(steps, page(99, user("view_tuningtask")))
 
@@ -228,7 +248,7 @@ def test_without_redis_the_page_is_closed_and_comes_back_whole(
         await socket.frame_with("PENDING")
         redis_server.kill()
         message = await socket.receive_output(SOON)
-        assert message == {"type": "websocket.close", "code": consumers.TRY_AGAIN_LATER}
+        assert message == {"type": "websocket.close", "code": shows.TRY_AGAIN_LATER}
 
     story(outage, page(task.pk, viewer))
     TuningTask.objects.update(message="changed in the outage")

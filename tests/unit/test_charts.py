@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from experiments import charts, pages, roles
+from experiments import charts, picture, roles
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status
 
@@ -146,13 +146,13 @@ def test_a_number_is_never_written_twice_below() -> None:
 
 
 def test_the_page_marks_an_experiment_in_every_part(made: Made) -> None:
-    html = pages.draw(made[0].task_id, roles.Rights()).fragments
-    for part, marks in {"numbers": 1, "charts": 2, "rows": 1}.items():
+    html = picture.draw(made[0].task_id, roles.Rights()).fragments
+    for part, marks in {"strip": 1, "charts": 2, "rows": 1}.items():
         assert html[part].count('data-n="6"') == marks, part
-    assert html["numbers"].count("at-planned") == 5  # Of eleven
+    assert html["strip"].count("at-planned") == 5  # Of eleven
 
 
 def test_markup_in_a_value_is_only_text(made: Made) -> None:
     made[0].parameters = {"max-num-seqs": "<script>", "enable-prefix-caching": True}
     made[0].save()
-    assert "<script>" not in pages.draw(made[0].task_id, roles.Rights()).fragments["charts"]
+    assert "<script>" not in picture.draw(made[0].task_id, roles.Rights()).fragments["charts"]

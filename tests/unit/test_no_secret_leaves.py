@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.http import StreamingHttpResponse
 from django.test import Client
 
-from experiments import exports, masking, pages, roles, steering, taskfile
+from experiments import exports, masking, picture, roles, steering, taskfile
 from experiments.documents import write_yaml
 from experiments.errors import BadInput
 from experiments.forms import PLACES, TaskForm
@@ -143,7 +143,7 @@ WAYS_OUT: dict[str, Callable[[TuningTask, Client], str]] = {
             "experiment_changelist",
         )
     },
-    "socket": lambda task, _: json.dumps(pages.draw(task.pk, roles.Rights()).fragments),
+    "socket": lambda task, _: json.dumps(picture.draw(task.pk, roles.Rights()).fragments),
     "compare": compared,
     "CSV of the list": chosen_as_csv,
     "editor": editor,

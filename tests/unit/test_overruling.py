@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
-from experiments import exports, pages, roles, steering, tuning
+from experiments import exports, picture, roles, steering, tuning
 from experiments.errors import BadInput
 from experiments.models import AuditEntry, TuningTask, Veto
 from experiments.states import FailureKind, TaskStatus, VetoState
@@ -78,9 +78,9 @@ def test_a_veto_is_shown_with_its_reason_everywhere(
     assert (shown["number"], shown["state"], shown["kind"]) == (veto.pk, "standing", "bad_flag")
     assert shown["parameters"] == veto.parameters and shown["sources"] == ["#4"]
     assert reason in exports.as_markdown(ended)
-    fragments = pages.draw(ended.pk, roles.Rights(steer=True)).fragments
+    fragments = picture.draw(ended.pk, roles.Rights(steer=True)).fragments
     assert reason in fragments["vetoes"] and f'id="overrule-{veto.pk}"' in fragments["vetoes"]
-    assert "<button" not in pages.draw(ended.pk, roles.Rights()).fragments["vetoes"]
+    assert "<button" not in picture.draw(ended.pk, roles.Rights()).fragments["vetoes"]
 
 
 def test_a_click_and_a_command_overrule(

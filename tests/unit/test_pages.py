@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from experiments import pages, repeats, roles
+from experiments import pages, picture, repeats, roles
 from experiments.figures import elapsed, number, objective, percent, plain
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status, TaskStatus
@@ -79,7 +79,7 @@ def test_a_page_moves_while_something_runs(
     task = make_task(status)
     if experiment is not None:
         make_experiment(task, status=experiment)
-    assert pages.draw(task.pk, roles.Rights(steer=True)).is_moving is is_moving
+    assert picture.draw(task.pk, roles.Rights(steer=True)).is_moving is is_moving
 
 
 def test_a_page_of_a_long_task_takes_three_queries(
@@ -91,7 +91,7 @@ def test_a_page_of_a_long_task_takes_three_queries(
     for _ in range(20):
         make_experiment(task)
     with django_assert_num_queries(3):  # Itself, its experiments, its vetoes
-        pages.draw(task.pk, roles.Rights(steer=True))
+        picture.draw(task.pk, roles.Rights(steer=True))
 
 
 @pytest.mark.parametrize(("share", "gain"), [(0.5, "+50.0%"), (-0.5, "+0.0%")])
@@ -128,7 +128,7 @@ def test_a_job_shows_its_own_metrics(
 
 
 def test_a_front_is_marked_drawn_and_explained(task_with_a_front: TuningTask) -> None:
-    html = pages.draw(task_with_a_front.pk, roles.Rights()).fragments
+    html = picture.draw(task_with_a_front.pk, roles.Rights()).fragments
     assert html["rows"].count("◆ on the front") == 1 and html["rows"].count("★ best") == 1
     assert "One of 2 on the Pareto front: #4, #5." in html["winner"]
     assert html["winner"].count("<circle") == 6
@@ -141,7 +141,7 @@ def test_weights_have_columns_for_each_objective_and_no_front(
 ) -> None:
     task = make_task(objective={TWO[0]: 2, TWO[1]: 1})
     measured(make_experiment, task, 150.0, 0.5)
-    html = pages.draw(task.pk, roles.Rights()).fragments
+    html = picture.draw(task.pk, roles.Rights()).fragments
     assert "ttft p90 ms" in html["rows"] and ">500</td>" in html["rows"]
     assert "on the front" not in html["rows"] and "<svg" not in html["winner"]
 
@@ -152,7 +152,7 @@ def test_one_objective_has_no_chart(
     task = make_task()
     for _ in range(2):
         measured(make_experiment, task, 150.0)
-    assert "<svg" not in pages.draw(task.pk, roles.Rights()).fragments["winner"]
+    assert "<svg" not in picture.draw(task.pk, roles.Rights()).fragments["winner"]
 
 
 def test_a_pruned_experiment_says_why_and_its_score_is_about(
@@ -171,5 +171,5 @@ def test_a_pruned_experiment_says_why_and_its_score_is_about(
     (row,) = context["rows"]
     assert (row["remark"], row["score"], row["is_best"]) == ("pruned", "≈ 61", False)
     assert not any(text for _, text in row["metrics"])
-    assert why in pages.draw(one.task_id, roles.Rights()).fragments["rows"]
+    assert why in picture.draw(one.task_id, roles.Rights()).fragments["rows"]
     assert context["winner"] is None

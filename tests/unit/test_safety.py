@@ -21,7 +21,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django_celery_results.models import TaskResult
 
-from experiments import audit, exports, pages, roles
+from experiments import audit, exports, picture, roles
 from experiments.models import Experiment, Move, TuningTask, Veto
 from experiments.pool import gpu_pool
 from experiments.states import Action, FailureKind, Status, TaskStatus, VetoState
@@ -198,7 +198,7 @@ def test_no_text_becomes_markup_on_any_page(
 
 def test_no_text_becomes_markup_in_a_frame_of_the_socket(everything: dict[str, str]) -> None:
     for rights in (roles.Rights(), roles.Rights(True, True, True)):
-        drawing = pages.draw(TuningTask.objects.get().pk, rights)
+        drawing = picture.draw(TuningTask.objects.get().pk, rights)
         text = "".join(drawing.fragments.values())
         assert "onerror" in text and not is_markup(text)
 

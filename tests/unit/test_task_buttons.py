@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from autotuner_site.celery import app
-from experiments import pages, roles
+from experiments import picture, roles
 from experiments.models import AuditEntry, Experiment, TuningTask
 from experiments.states import Status, TaskStatus
 
@@ -50,7 +50,7 @@ def url(name: str, *arguments: object) -> str:
 
 def buttons(task: TuningTask) -> list[str]:
     """Those of the head, in their order."""
-    head = pages.draw(task.pk, roles.Rights(True, True)).fragments["head"]
+    head = picture.draw(task.pk, roles.Rights(True, True)).fragments["head"]
     return [part.split('"')[0] for part in head.split('<button id="')[1:]]
 
 
@@ -84,7 +84,7 @@ def test_what_failed_can_be_retried_and_what_has_not_ended_cancelled(
     assert buttons(task) == [
         f"{verb}-task" for verb in ("pause", "retry", "change", "clone", "cancel")
     ]
-    drawn = pages.draw(task.pk, roles.Rights(True, True)).fragments
+    drawn = picture.draw(task.pk, roles.Rights(True, True)).fragments
     assert "Retry 1 failed" in drawn["head"]
     found = [part.split('"')[0] for part in drawn["rows"].split('<button id="')[1:]]
     assert found == ["retry-7", "retry-6", "cancel-4", "cancel-3", "cancel-2", "cancel-1"]

@@ -190,6 +190,8 @@ def web_server(host: str, port: int) -> list[str]:
         *(settings.PYTHON, "-m", "uvicorn", "autotuner_site.asgi:application"),
         *("--host", host, "--port", str(port), "--log-level", "warning", "--no-access-log"),
         *("--timeout-graceful-shutdown", "3"),
+        # Frames are small, and would be packed anew for each page that is sent them
+        *("--ws-per-message-deflate", "false"),
     ]
 
 
