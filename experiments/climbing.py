@@ -10,12 +10,13 @@ from experiments.benchmarks.base import Level, Measurement, Samples, StopWhen
 from experiments.benchmarks.samples import compact, goodput, rounded, standard_errors
 from experiments.database import read_or
 from experiments.experiment import Experiment
-from experiments.ladder import Step, hopeless, next_step, result
+from experiments.interference import disturbance
+from experiments.ladder import Step, hopeless, next_step, pace, result
 from experiments.neighbours import Neighbours, Watch, somebody_starts
 from experiments.objectives import parse_objectives
 from experiments.race import Rules, Standing, relieved
 from experiments.scoring import LevelResult
-from experiments.standing import best_score, standing
+from experiments.standing import best_score, samples_of, standing
 from experiments.taskfile import TaskFile
 
 CLOSE = 0.1  # of the best score: so near to it that a disturbed level is measured again
@@ -116,6 +117,10 @@ class Climb:
         if self.is_compared and (found := read_or(None, lambda: standing(self.experiment))):
             self.best, noise = found
             self.rules = replace(self.rules, noise=noise)
+        if any(one.is_disturbed for one in self.measured.values()):
+            # Not read before it matters: it is of every experiment so far
+            cost = read_or(self.rules.disturbance, lambda: disturbance(self.experiment.task))
+            self.rules = replace(self.rules, disturbance=cost)
         return next_step(self.labels, self._results(), self.best, self.rules, self.gpus)
 
     def _go(self, index: int, step: Step) -> None:
@@ -123,12 +128,21 @@ class Climb:
         total = len(self.levels)
         where = f"level {index + 1} of {total}: {step.level}"
         self._at(where, (1 + len(self.measured)) / (1 + total))  # The start is a step, too
-        stop_when = hopeless(self.rules, step.needed) if self.may_stop else None
+        stop_when = self._stop_when(index, step) if self.may_stop else None
         one = self._one(index, f"level-{index + 1}", index, stop_when)
         self.measured[index] = one
         if one.is_disturbed and one.measurement.stopped_early and not self._next().pruned:
             # A neighbour may be to blame, and half a level is no result
             self._again(index)
+
+    def _stop_when(self, index: int, step: Step) -> StopWhen:
+        stop, best, level = hopeless(self.rules, step.needed), self.best, self.levels[index]
+        if best is None or step.needed is None:
+            return stop
+        value = best.value(level.label, self.rules.objective.metric)
+        none: Samples = {}
+        found = read_or(none, lambda: samples_of(self.experiment, best.number, level.label))
+        return replace(stop, pace=pace(self.rules, step.needed, level, value, found))
 
     def _one(self, index: int, name: str, seed: int, stop_when: StopWhen | None = None) -> Measured:
         """The level at this place of the ladder, measured now."""

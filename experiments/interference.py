@@ -13,7 +13,10 @@ from statistics import fmean
 from typing import Any
 
 from experiments.models import Experiment, TuningTask
+from experiments.race import DISTURBANCE
+from experiments.states import Status
 
+ASSUMED = 4  # Levels that the usual disturbance counts as, beside what was measured
 QUIET, STEADY, STARTING = "quiet", "steady", "starting"
 
 
@@ -39,6 +42,23 @@ def slowdowns(task: TuningTask, experiments: Iterable[Experiment]) -> list[Slowd
             if value is not None and value > 0:
                 found[one.repeat_of or one.number, label][state].append(math.log(value))
     return list(_compared(list(found.values()), objective.maximize))
+
+
+def disturbance(task: TuningTask) -> float:
+    """What a level loses while a neighbour starts, as a share of what it had on a quiet node.
+
+    What the task's levels show that were measured both ways, together with the usual share as if
+    `ASSUMED` more of them had shown it.
+    """
+    done = task.experiments.filter(status=Status.SUCCESS)
+    found = slowdowns(task, done.only("number", "repeat_of", "levels", "task"))
+    lost = next((one for one in found if one.neighbours == STARTING), None)
+    if lost is None:
+        return DISTURBANCE
+    maximize = task.objectives.each[0].maximize
+    share = lost.share if maximize else lost.share / (1 + lost.share)
+    mean = (ASSUMED * DISTURBANCE + lost.pairs * share) / (ASSUMED + lost.pairs)
+    return max(0.0, mean)
 
 
 def _levels(experiment: Experiment) -> Iterator[tuple[str, str, Mapping[str, float]]]:

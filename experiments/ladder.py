@@ -3,21 +3,24 @@
 Pure functions over results: the same that decide about a running server replay recorded ones.
 
 A new configuration is first measured at the level that decides the score of the best one so far
-(`deciding_level`), and has lost there when it is worse by more than the `margin`. Other levels
-follow from the lightest to the heaviest. After each of them it has lost when it is infeasible, or
-when its score could not reach that of the best even if it were better than the best, by the
-margin, at every level that is left.
+(`Race.deciding`), and has lost there when it is worse by more than the `margin`. The other levels
+follow as they weigh in that score, so that little is left to hope for soon. After each of them it
+has lost when it is infeasible, or when its score could not reach that of the best even if it were
+better than the best, by the margin, at every level that is left.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from experiments.benchmarks.base import StopWhen
+from experiments.benchmarks.base import Level, Pace, Samples, StopWhen
 from experiments.objectives import THROUGHPUTS, TIMES
 from experiments.pareto import penalised
 from experiments.race import Race, Rules, Standing, score
 from experiments.scoring import LevelResult, Score
 from experiments.slo import Minimum
+
+PACED = ("output_throughput", "total_throughput", "requests_per_second")
+MOST_PACED = 2000  # requests of the best that another is compared with: a command line's worth
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def next_step(
         return Step(pruned=why)
     if not left:
         return Step()
-    label = race.deciding if race.deciding in left else left[0]
+    label = race.most_decisive(left)
     return Step(label, race.needed(label))
 
 
@@ -93,6 +96,26 @@ def breaking(rules: Rules) -> StopWhen:
     times = {name: x.threshold for name, x in limits.items() if name.split("_")[0] in TIMES}
     errors = limits["error_rate"].threshold if "error_rate" in limits else 1.0
     return replace(stop, at_most=times, max_error_rate=min(errors, stop.max_error_rate))
+
+
+def pace(
+    rules: Rules, needed: float | None, level: Level, value: float | None, samples: Samples
+) -> Pace | None:
+    """How fast the best was at this level, from its `value` there and its `samples`.
+
+    None where that forecasts nothing: a percentile has its own bounds, and an open loop brings as
+    many tokens as it is sent requests.
+    """
+    metric = rules.objective.metric
+    time, is_paced = metric.removesuffix("_mean"), not rules.objective.maximize
+    if metric in PACED:
+        time, is_paced = "latency", rules.objective.maximize and level.concurrency is not None
+    times = [taken for taken in samples.get(time, ()) if taken is not None][:MOST_PACED]
+    if not is_paced or not times or needed is None or not value:
+        return None
+    # Before each place in flight has answered once, all is one burst
+    after = max(StopWhen.after, level.concurrency or 0)
+    return Pace(metric, value, needed, time, times, after)
 
 
 def hopeless(rules: Rules, needed: float | None = None) -> StopWhen:

@@ -15,7 +15,7 @@ from experiments.slo import Slo
 
 NOISE = 0.05  # Of one start of a server against the next: the usual coefficient of variation
 ONE_SIDED = 1.645  # Standard errors that one of twenty exceeds on one side
-DISTURBANCE = 0.2  # What a neighbour that starts its engine may cost
+DISTURBANCE = 0.2  # What a neighbour that starts its engine costs, until a task has measured it
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Rules:
     """How the experiments of a task are judged.
 
     `noise` is by how much one start of a server differs from the next, as a share (the standard
-    deviation); `disturbance` what a level loses at most while a neighbour starts, as a share.
+    deviation); `disturbance` what a level loses while a neighbour starts, as a share.
     """
 
     objective: Objective
@@ -41,6 +41,10 @@ class Standing:
     number: int
     levels: Sequence[LevelResult]
     gpus: int = 1
+
+    def value(self, label: str, metric: str) -> float | None:
+        """What it had at this level."""
+        return next((one.metrics.get(metric) for one in self.levels if one.label == label), None)
 
 
 def score(levels: Sequence[LevelResult], rules: Rules, gpus: int = 1) -> Score:
@@ -109,14 +113,18 @@ class Race:
 
     @property
     def deciding(self) -> str:
-        """The level that decides the score of the best.
+        """The level that decides the score of the best."""
+        return self.most_decisive(self.labels)
+
+    def most_decisive(self, labels: Sequence[str]) -> str:
+        """The one of these levels that says most of the score of the best.
 
         For a mean that is the level with the largest value, which weighs most in it; for a
         percentile the worst level, which alone counts.
         """
         is_least = self.rules.objective.maximize and scoring.is_percentile(self.metric)
         choose = min if is_least else max
-        return choose(self.labels, key=lambda label: self.theirs[label])
+        return choose(labels, key=lambda label: self.theirs[label])
 
     @property
     def metric(self) -> str:

@@ -5,11 +5,14 @@ says which is the best, and by how much repeats of one configuration differ.
 """
 
 import math
+from collections.abc import Iterable, Sequence
 
 from experiments import confidence, scoring
+from experiments.benchmarks.base import Samples
 from experiments.confidence import Measured
 from experiments.experiment import Experiment
 from experiments.race import NOISE, Standing
+from experiments.samples import Samples as LevelSamples
 from experiments.scoring import LevelResult
 from experiments.states import Status
 
@@ -18,8 +21,8 @@ ASSUMED = 4  # Degrees of freedom that the usual noise counts as, beside what re
 
 def best_score(experiment: Experiment) -> float | None:
     """The best score of the task's other configurations so far: of repeats, their mean."""
-    best = _best(experiment, _others(experiment))
-    return None if best is None else best[1]
+    found = best(_others(experiment), experiment.task.objectives.maximize)
+    return None if found is None else found[1]
 
 
 def standing(experiment: Experiment) -> tuple[Standing, float] | None:
@@ -37,12 +40,21 @@ def standing(experiment: Experiment) -> tuple[Standing, float] | None:
     return Standing(row.number, levels, row.gpus), noise(groups)
 
 
+def samples_of(experiment: Experiment, number: int, label: str) -> Samples:
+    """What the requests of another experiment of the task took at one load level."""
+    rows = LevelSamples.objects.filter(
+        experiment__task=experiment.task_id, experiment__number=number, level=label
+    )
+    row = rows.filter(superseded=False).first()
+    return {} if row is None else row.data
+
+
 def best_of_others(experiment: Experiment, *columns: str) -> Experiment | None:
     """The row of the best one: its number, its GPUs, and these columns."""
     return _row(experiment, _others(experiment), *columns)
 
 
-def noise(groups: list[Measured]) -> float:
+def noise(groups: Sequence[Measured]) -> float:
     """By how much one start of a server differs from the next, as a share (standard deviation).
 
     What repeats of one configuration show, pooled, together with the usual noise as if `ASSUMED`
@@ -57,17 +69,21 @@ def noise(groups: list[Measured]) -> float:
 
 
 def _others(experiment: Experiment) -> list[Measured]:
-    """Every other configuration that was measured at all levels, with its scores.
-
-    It is feasible when it met the objectives each time.
-    """
+    """Every other configuration that was measured at all levels, with its scores."""
     done = experiment.task.experiments.filter(
         status=Status.SUCCESS, pruned=False, objective_score__isnull=False
     )
     rows = done.exclude(pk=experiment.pk).order_by("number")
+    return grouped(rows.values_list("number", "repeat_of", "objective_score", "feasible"))
+
+
+def grouped(rows: Iterable[tuple[int, int | None, float | None, bool | None]]) -> list[Measured]:
+    """Rows of a number, what it repeats, a score, whether it is feasible: by configuration.
+
+    One is feasible when it met the objectives each time.
+    """
     found: dict[int, list[tuple[float, bool]]] = {}
-    columns = ("number", "repeat_of", "objective_score", "feasible")
-    for number, repeat_of, score, feasible in rows.values_list(*columns):
+    for number, repeat_of, score, feasible in rows:
         found.setdefault(repeat_of or number, []).append((score or 0.0, bool(feasible)))
     return [
         Measured(number, tuple(score for score, _ in each), all(able for _, able in each))
@@ -75,17 +91,17 @@ def _others(experiment: Experiment) -> list[Measured]:
     ]
 
 
-def _best(experiment: Experiment, groups: list[Measured]) -> tuple[int, float] | None:
-    """The number and the score of the best one."""
+def best(groups: Sequence[Measured], maximize: bool) -> tuple[int, float] | None:
+    """The number and the score of the best one; of repeats, their mean."""
     pooled = confidence.noise_of(groups)
     scores = [(pooled.value(one.scores), one.feasible) for one in groups]
-    index = scoring.best(scores, experiment.task.objectives.maximize)
+    index = scoring.best(scores, maximize)
     return None if index is None else (groups[index].number, scores[index][0])
 
 
 def _row(experiment: Experiment, groups: list[Measured], *columns: str) -> Experiment | None:
-    best = _best(experiment, groups)
-    if best is None:
+    found = best(groups, experiment.task.objectives.maximize)
+    if found is None:
         return None
     shown = experiment.task.experiments.only("number", "gpus", "task", *columns)
-    return shown.filter(number=best[0]).first()
+    return shown.filter(number=found[0]).first()

@@ -1,6 +1,6 @@
 """What every benchmark says of itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -32,6 +32,26 @@ class Level:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """How fast the best one so far was at this level, and what is `needed` beside it.
+
+    `value` is its metric; `times`, of the kind `time` (ttft, tpot or latency), are what its
+    requests took, in the order in which they were answered.
+    """
+
+    metric: str  # a throughput, or the mean of that time
+    value: float
+    needed: float
+    time: str
+    times: Sequence[float]
+    after: int = 10  # answers, before anything is forecast
+
+    @property
+    def is_throughput(self) -> bool:
+        return not self.metric.startswith(self.time)
+
+
+@dataclass(frozen=True)
 class StopWhen:
     """What makes a level hopeless: it ends early when one of these can no longer come true."""
 
@@ -39,6 +59,13 @@ class StopWhen:
     at_least: Mapping[str, float] = field(default_factory=dict)  # a throughput
     max_error_rate: float = 1.0
     after: int = 10  # answers, before anything is judged
+    pace: Pace | None = None  # None: nobody knows what to expect
+
+    @classmethod
+    def parse(cls, spec: Mapping[str, Any]) -> Self:
+        """What `dataclasses.asdict` made of it."""
+        pace = spec.get("pace")
+        return cls(**{**spec, "pace": Pace(**pace) if pace else None})
 
 
 @dataclass(frozen=True)
@@ -62,8 +89,8 @@ class Load:
     def parse(cls, spec: Mapping[str, Any]) -> Self:
         """What `dataclasses.asdict` made of a load."""
         stop = spec.get("stop_when")
-        nested = {"level": Level(**spec["level"]), "stop_when": StopWhen(**stop) if stop else None}
-        return cls(**{**spec, **nested})
+        stop_when = StopWhen.parse(stop) if stop else None
+        return cls(**{**spec, "level": Level(**spec["level"]), "stop_when": stop_when})
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
-"""When the rest of a load level cannot save it: bounds over all that may still come, no guesses."""
+"""When the rest of a load level cannot save it: bounds over all that may still come.
+
+Where the best one's requests are known, also when it is beyond reasonable doubt: see `forecast.py`.
+"""
 
 import math
-from collections.abc import Callable, Mapping
 
-from experiments.benchmarks.base import StopWhen
+from experiments.benchmarks.base import Metrics, StopWhen
 from experiments.benchmarks.client import Answer
-from experiments.benchmarks.summary import latency, tpot, ttft
-
-TIMES: Mapping[str, Callable[[Answer], float]] = {"ttft": ttft, "tpot": tpot, "latency": latency}
+from experiments.benchmarks.forecast import Forecast
+from experiments.benchmarks.summary import TIMES
 
 
 class Judge:
@@ -27,6 +28,16 @@ class Judge:
             for metric, limit in stop_when.at_most.items()
             if metric.split("_")[0] in TIMES
         }
+        pace = stop_when.pace
+        # Of answers of any length nobody knows how many tokens they bring
+        is_known = pace is not None and (tokens is not None or not pace.is_throughput)
+        self.forecast = Forecast(pace, requests) if pace and is_known else None
+
+    @property
+    def expected(self) -> Metrics:
+        """What the metric that is compared would have come to, had the level gone to its end."""
+        value = self.forecast.value if self.forecast else None
+        return {} if self.forecast is None or value is None else {self.forecast.pace.metric: value}
 
     def hear(self, answer: Answer) -> str:
         """Why the level is hopeless after this answer; empty while it is not."""
@@ -37,19 +48,24 @@ class Judge:
             self.completed += 1
             for times in self.exceeding.values():
                 times.add(answer)
+            if self.forecast:
+                self.forecast.add(answer)
         heard = self.completed + self.errors
         if not self.completed or not self.stop_when.after <= heard < self.requests:
             return ""
         for why in (self._errors(), *(times.why() for times in self.exceeding.values())):
             if why:
                 return why
-        return self._throughput(answer.ended - self.began)
+        return self._throughput(answer.ended - self.began) or self._beyond_doubt()
 
     def _errors(self) -> str:
         limit = self.stop_when.max_error_rate
         if self.errors <= limit * self.requests:
             return ""
         return f"{self.errors} of at most {self.requests} requests failed (limit {limit:.1%})"
+
+    def _beyond_doubt(self) -> str:
+        return self.forecast.why() if self.forecast else ""
 
     def _throughput(self, seconds: float) -> str:
         """As if all the rest were answered this moment."""

@@ -18,18 +18,16 @@ from typing import Any
 # By path, so that it does not matter where the caller stands.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from experiments.benchmarks.base import Load
+from experiments.benchmarks.base import Load, Metrics, StopWhen
 from experiments.benchmarks.client import Answer, Client, Request, open_session
 from experiments.benchmarks.hopeless import Judge
 from experiments.benchmarks.reports import write_report
 from experiments.benchmarks.scenarios import Scenario, parse
 from experiments.benchmarks.summary import latency, overdue_after, percentile, summarise, tpot, ttft
 from experiments.benchmarks.traffic import (
-    Hear,
     Traffic,
     arrivals,
     closed_loop,
-    never,
     open_loop,
 )
 
@@ -54,9 +52,11 @@ async def measure(load: Load) -> dict[str, Any]:
         ]
         _quiet_the_collector()
         started, cpu = perf_counter(), process_time()
-        traffic = await _put_on(client, load, scenario, requests)
+        traffic, expected = await _put_on(client, load, scenario, requests)
         elapsed, cpu = perf_counter() - started, process_time() - cpu
-    return _report(load, client, traffic, elapsed, cpu)
+    report = _report(load, client, traffic, elapsed, cpu)
+    report["metrics"].update(expected)
+    return report
 
 
 async def _warm_up(client: Client, load: Load, scenario: Scenario) -> None:
@@ -78,7 +78,9 @@ async def _warm_up(client: Client, load: Load, scenario: Scenario) -> None:
 
 async def _put_on(
     client: Client, load: Load, scenario: Scenario, requests: list[Request]
-) -> Traffic:
+) -> tuple[Traffic, Metrics]:
+    """How it went; and of what was stopped early, what it would have come to if that is known."""
+
     async def send(index: int) -> Answer:
         if index < len(requests):
             return await client.send(requests[index])
@@ -86,25 +88,27 @@ async def _put_on(
 
     level, seconds = load.level, load.max_seconds
     if level.concurrency is not None:
-        hear = _judge(client, load, scenario, load.max_requests)
-        return await closed_loop(send, load.max_requests, level.concurrency, seconds, hear)
+        judge = _judge(client, load, scenario, load.max_requests)
+        traffic = await closed_loop(send, load.max_requests, level.concurrency, seconds, judge.hear)
+        return traffic, judge.expected if traffic.stopped_early else {}
     if level.request_rate is None:
         raise ValueError("a load level has a concurrency or a request rate")
     random = Random(f"{load.seed} {level.label} arrivals")
     due = arrivals(load.max_requests, level.request_rate, load.arrival, random)
-    hear = _judge(client, load, scenario, sum(at < seconds for at in due))
-    return await open_loop(send, due, seconds, hear)
+    judge = _judge(client, load, scenario, sum(at < seconds for at in due))
+    traffic = await open_loop(send, due, seconds, judge.hear)
+    return traffic, judge.expected if traffic.stopped_early else {}
 
 
-def _judge(client: Client, load: Load, scenario: Scenario, requests: int) -> Hear:
+def _judge(client: Client, load: Load, scenario: Scenario, requests: int) -> Judge:
     """What hears the answers of at most `requests`: to the end, or until they are hopeless."""
     if load.stop_when is None:
-        return never
+        return Judge(StopWhen(), requests)
     lengths_are_known = not OUTPUT_LENGTHS & set(load.request_options)
     tokens = None
     if lengths_are_known and requests <= COUNTED_REQUESTS:
         tokens = sum(client.output_tokens(scenario, "measured", i) for i in range(requests))
-    return Judge(load.stop_when, requests, tokens).hear
+    return Judge(load.stop_when, requests, tokens)
 
 
 def _quiet_the_collector() -> None:

@@ -1,6 +1,6 @@
 """From the answers of one load level to its metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from experiments.benchmarks.base import Metrics
 from experiments.benchmarks.client import Answer
@@ -111,3 +111,6 @@ def latency(answer: Answer) -> float:
 def tpot(answer: Answer) -> float:
     """Time per output token after the first one, to the last one."""
     return (latency(answer) - ttft(answer)) / (answer.output_tokens - 1)
+
+
+TIMES: Mapping[str, Callable[[Answer], float]] = {"ttft": ttft, "tpot": tpot, "latency": latency}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from experiments.benchmarks.autotuner import Autotuner
-from experiments.benchmarks.base import Level, Load, Metrics, StopWhen
+from experiments.benchmarks.base import Level, Load, Metrics, Pace, StopWhen
 from experiments.errors import ExperimentFailed
 from experiments.states import FailureKind
 
@@ -250,6 +250,17 @@ def test_an_open_loop_ends_early_too_and_counts_only_what_it_can_send(tmp_path: 
         level = Level("D(10,2)", request_rate=20.0)
         measured = hopeless(tmp_path, url, stop, level=level, max_seconds=1.0)
     assert "of at most 20 requests" in measured.report["stopped_early"]
+
+
+def test_what_is_slower_than_the_best_beyond_doubt_says_what_it_would_have_come_to(
+    tmp_path: Path,
+) -> None:
+    with server("--ttft=0.2") as url:
+        pace = Pace("output_throughput", 2000.0, 1800.0, "latency", [0.01] * 100)
+        measured = hopeless(tmp_path, url, StopWhen(pace=pace))
+    assert "output_throughput would be about" in measured.report["stopped_early"]
+    assert measured.metrics["completed"] < 30
+    assert 0 < measured.metrics["output_throughput"] <= 2000 / 20
 
 
 def test_what_keeps_its_limits_goes_on_to_the_end(tmp_path: Path) -> None:

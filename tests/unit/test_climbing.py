@@ -12,6 +12,7 @@ from experiments import climbing
 from experiments.benchmarks.base import Level, Measurement, StopWhen
 from experiments.climbing import Climb
 from experiments.models import Experiment, TuningTask
+from experiments.samples import Samples
 from experiments.states import Status
 
 MakeTask = Callable[..., TuningTask]
@@ -28,17 +29,27 @@ def climber(task: TuningTask, make_experiment: Make) -> Callable[..., dict[str, 
         for number, level in enumerate(task.file.levels(), start=1)
     ]
     done = {"status": Status.SUCCESS, "feasible": True}
-    make_experiment(task, objective_score=100.0, levels=levels, **done)
+    leader = make_experiment(task, objective_score=100.0, levels=levels, **done)
+    for level in levels:
+        Samples.objects.create(
+            experiment=leader, level=level["label"], data={"latency": [0.5, 0.7]}
+        )
     make_experiment(task, objective_score=900.0, pruned=True, **done)
 
     def results(
-        serve: Serve, time_left: float = 600, calls: list[str] | None = None, **fields: Any
+        serve: Serve,
+        time_left: float = 600,
+        calls: list[str] | None = None,
+        stops: list[StopWhen | None] | None = None,
+        **fields: Any,
     ) -> dict[str, Any]:
         calls = [] if calls is None else calls
+        stops = [] if stops is None else stops
 
         def measure(
             level: Level, *, name: str, seed: int, stop_when: StopWhen | None
         ) -> Measurement:
+            stops.append(stop_when)
             to_its_end = bool(fields) or name.endswith("again")
             assert (stop_when is None) == (to_its_end or not task.file.optimization.pruning)
             served = serve(level, name)
@@ -69,6 +80,18 @@ def climb(make_task: MakeTask, make_experiment: Make) -> Callable[..., dict[str,
 def race(make_task: MakeTask, make_experiment: Make) -> Callable[..., dict[str, Any]]:
     """What has clearly lost is pruned."""
     return climber(make_task(pruning=True), make_experiment)
+
+
+def test_the_load_generator_hears_how_fast_the_best_was(race: Any) -> None:
+    stops: list[StopWhen | None] = []
+    race(lambda level, name: 60.0 if name == "level-1" else 160.0, stops=stops)
+    paces = [stop.pace for stop in stops if stop and stop.pace]
+    assert [(one.metric, one.time, one.value) for one in paces] == [
+        ("output_throughput", "latency", 150.0),
+        ("output_throughput", "latency", 50.0),
+    ]
+    assert all(one.times == [0.5, 0.7] for one in paces)
+    assert 0 < paces[1].needed < paces[0].needed < 150
 
 
 @pytest.fixture

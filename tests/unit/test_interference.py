@@ -55,6 +55,29 @@ def test_a_neighbour_that_did_no_harm_is_not_called_worse(
     assert said == "10% better while a neighbour started (1 level)"
 
 
+def test_what_a_starting_neighbour_costs_is_the_usual_share_until_it_was_measured(
+    make_task: MakeTask, make_experiment: Make
+) -> None:
+    task = make_task()
+    done = {"status": Status.SUCCESS, "feasible": True}
+    assert interference.disturbance(task) == 0.2
+    make_experiment(task, levels=[{**level(100.0), "superseded": level(60.0, starting=1)}], **done)
+    assert interference.disturbance(task) == pytest.approx((4 * 0.2 + 0.4) / 5)
+    for _ in range(19):
+        quiet = {**level(100.0), "superseded": level(101.0, starting=1)}
+        make_experiment(task, levels=[quiet], **done)
+    assert interference.disturbance(task) < 0.06
+
+
+def test_of_times_the_cost_is_what_a_quiet_node_would_take_off(
+    make_task: MakeTask, make_experiment: Make
+) -> None:
+    task = make_task(objective="minimize_ttft")
+    levels = [{**level(1.0), "superseded": level(1.25, starting=1)}]
+    make_experiment(task, levels=levels, status=Status.SUCCESS, feasible=True)
+    assert interference.disturbance(task) == pytest.approx(0.2)
+
+
 def test_nothing_is_said_of_what_was_measured_in_one_way_only(
     make_task: MakeTask, make_experiment: Make
 ) -> None:

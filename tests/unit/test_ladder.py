@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from experiments import ladder
+from experiments.benchmarks.base import Level, Pace, Samples
 from experiments.ladder import Step, hopeless, next_step
 from experiments.objectives import parse_objective
 from experiments.race import Rules, Standing, margin, score
@@ -72,6 +73,13 @@ def test_within_the_margin_of_the_best_it_goes_on() -> None:
     assert order == ["c8", "c1", "c4"] and not step.pruned
 
 
+def test_the_levels_that_weigh_most_in_the_best_score_come_first() -> None:
+    order, step = climb(surface(levels("output_throughput", 50, 100, 380)), BEST)
+    assert order == ["c8", "c4"] and step.pruned
+    order, step = climb(surface(levels("output_throughput", 50, 150, 396)), BEST)
+    assert order == ["c8", "c4", "c1"] and not step.pruned
+
+
 def test_noisy_requests_make_the_margin_wider() -> None:
     noisy = {"output_throughput": 0.2}
     once = level("c8", output_throughput=170.0, standard_errors=noisy)
@@ -108,9 +116,11 @@ def test_more_latency_loses_where_less_is_wanted() -> None:
 def test_of_a_percentile_the_worst_level_alone_decides() -> None:
     best = Standing(4, levels("latency_p90", 1.0, 2.0, 3.0))
     order, step = climb(surface(levels("latency_p90", 2.9, 2.9, 2.9)), best, P90)
-    assert order == ["c8", "c1", "c4"] and not step.pruned
+    assert order == ["c8", "c4", "c1"] and not step.pruned
     order, step = climb(surface(levels("latency_p90", 5.0, 1.0, 2.9)), best, P90)
-    assert order == ["c8", "c1"]
+    assert order == ["c8", "c4", "c1"] and not step.pruned
+    order, step = climb(surface(levels("latency_p90", 1.0, 5.0, 2.9)), best, P90)
+    assert order == ["c8", "c4"]
     assert step.pruned == "after 2 of 3 levels: at least 5 s, 67% above #4"
 
 
@@ -142,6 +152,31 @@ def test_throughput_is_compared_per_gpu_where_that_is_what_counts() -> None:
     assert next_step(LABELS, [], BEST, rules, gpus=2).needed == pytest.approx(
         2 * next_step(LABELS, [], BEST, rules, gpus=1).needed
     )
+
+
+TAKEN: Samples = {"latency": [0.4, 0.5], "ttft": [0.1, 0.2], "tpot": [0.01, None]}
+
+
+def test_a_throughput_is_paced_by_latencies_where_a_fixed_number_is_in_flight() -> None:
+    found = ladder.pace(THROUGHPUT, 300.0, Level("D(1,1)", 32), 400.0, TAKEN)
+    assert found == Pace("output_throughput", 400.0, 300.0, "latency", [0.4, 0.5], after=32)
+    assert found.is_throughput
+    assert ladder.pace(THROUGHPUT, 3.0, Level("D(1,1)", request_rate=2.0), 4.0, TAKEN) is None
+
+
+def test_a_mean_is_paced_by_its_own_times_and_a_percentile_not_at_all() -> None:
+    tpot = Rules(parse_objective("minimize_tpot"))
+    found = ladder.pace(tpot, 0.02, Level("D(1,1)", request_rate=2.0), 0.01, TAKEN)
+    assert found == Pace("tpot_mean", 0.01, 0.02, "tpot", [0.01])
+    assert not found.is_throughput
+    assert ladder.pace(P90, 2.0, Level("D(1,1)", 4), 1.0, TAKEN) is None
+
+
+def test_without_the_requests_of_the_best_there_is_no_pace() -> None:
+    level = Level("D(1,1)", 4)
+    assert ladder.pace(THROUGHPUT, 300.0, level, 400.0, {}) is None
+    assert ladder.pace(THROUGHPUT, 300.0, level, None, TAKEN) is None
+    assert ladder.pace(THROUGHPUT, None, level, 400.0, TAKEN) is None
 
 
 def test_what_is_needed_at_a_level_is_where_it_would_be_pruned() -> None:

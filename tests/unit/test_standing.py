@@ -7,7 +7,8 @@ import pytest
 from experiments.confidence import Measured
 from experiments.models import Experiment, TuningTask
 from experiments.race import NOISE
-from experiments.standing import best_of_others, best_score, noise, standing
+from experiments.samples import Samples
+from experiments.standing import best_of_others, best_score, noise, samples_of, standing
 from experiments.states import Status
 
 MakeTask = Callable[..., TuningTask]
@@ -34,6 +35,20 @@ def test_the_best_is_feasible_whole_and_another_one(
 def test_a_task_without_a_result_has_no_best(make_experiment: Make) -> None:
     mine = make_experiment()
     assert (standing(mine), best_score(mine), best_of_others(mine)) == (None, None, None)
+
+
+def test_what_the_requests_of_the_best_took_is_read_by_level(
+    make_task: MakeTask, make_experiment: Make
+) -> None:
+    other = make_experiment(make_task(), **DONE)
+    TuningTask.objects.update(name="other")
+    task = make_task()
+    best, mine = make_experiment(task, **DONE), make_experiment(task)
+    for experiment, superseded in ((other, False), (best, True), (best, False)):
+        took = {"latency": [experiment.pk + superseded / 2]}
+        Samples.objects.create(experiment=experiment, level="c4", superseded=superseded, data=took)
+    assert samples_of(mine, best.number, "c4") == {"latency": [best.pk]}
+    assert samples_of(mine, best.number, "c8") == {}
 
 
 def test_of_repeats_the_mean_counts(make_task: MakeTask, make_experiment: Make) -> None:
