@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """How many experiments, and how much time, a search needs on surfaces whose best is known.
 
-    python tests/performance/search.py [--seeds 30] [--only strategies,parallel,pruning,winner,ask]
+    python tests/performance/search.py [--seeds 30] [--first 0] [--surfaces vllm,latency]
+        [--only strategies,parallel,pruning,winner,ask]
 
 One surface is a grid that was measured on a real vLLM, the others are written down, with failures;
 all with noise. Each search is the product's own, `tuning.next_step`, on a simulated clock. Prints
@@ -41,15 +42,17 @@ HISTORY = 1000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=30)
+    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first seed")
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--surfaces", default=",".join(SURFACES))
     options = parser.parse_args()
     assert configured.READY
     measured: dict[str, Any] = {"default": DEFAULT, "seeds": options.seeds}
     names = options.surfaces.split(",")
+    seeds = range(options.first, options.first + options.seeds)
     with multiprocessing.get_context("fork").Pool() as pool:
         for part in options.only.split(","):
-            jobs = {name: PARTS[part](pool, name, options.seeds) for name in names}
+            jobs = {name: PARTS[part](pool, name, seeds) for name in names}
             measured[part] = {name: finish() for name, finish in jobs.items()}
     missed = [
         f"{part} on {name}: {bar}"
@@ -65,8 +68,8 @@ def main() -> None:
 Finish = Callable[[], dict[str, Any]]
 
 
-def over_seeds(pool: Any, work: Callable[[int], Any], seeds: int) -> Any:
-    return pool.map_async(work, range(seeds), chunksize=1)
+def over_seeds(pool: Any, work: Callable[[int], Any], seeds: range) -> Any:
+    return pool.map_async(work, seeds, chunksize=1)
 
 
 def spread(values: Iterable[float]) -> dict[str, float]:
@@ -90,7 +93,7 @@ def needed(name: str, strategy: str, seed: int) -> int:
     return run.found or 2 * BUDGET
 
 
-def strategies(pool: Any, name: str, seeds: int) -> Finish:
+def strategies(pool: Any, name: str, seeds: range) -> Finish:
     jobs = {
         strategy: over_seeds(pool, partial(needed, name, strategy), seeds)
         for strategy in [*COMPARED, "plain_tpe"]
@@ -115,7 +118,7 @@ def hours(name: str, at_once: int, seed: int) -> float:
     return (run.seconds if run.found else 2 * run.seconds) / 3600
 
 
-def parallel(pool: Any, name: str, seeds: int) -> Finish:
+def parallel(pool: Any, name: str, seeds: range) -> Finish:
     jobs = {n: over_seeds(pool, partial(hours, name, n), seeds) for n in (1, 4)}
 
     def finish() -> dict[str, Any]:
@@ -139,7 +142,7 @@ def pruned(name: str, is_on: bool, seed: int) -> tuple[float, float]:
     return run.measuring, winner(run).regret
 
 
-def pruning(pool: Any, name: str, seeds: int) -> Finish:
+def pruning(pool: Any, name: str, seeds: range) -> Finish:
     jobs = {on: over_seeds(pool, partial(pruned, name, on), seeds) for on in (True, False)}
 
     def finish() -> dict[str, Any]:
@@ -165,7 +168,7 @@ def declared(name: str, seed: int) -> dict[str, Any]:
     return winner(run).document()
 
 
-def winners(pool: Any, name: str, seeds: int) -> Finish:
+def winners(pool: Any, name: str, seeds: range) -> Finish:
     job = over_seeds(pool, partial(declared, name), seeds)
 
     def finish() -> dict[str, Any]:
@@ -174,10 +177,10 @@ def winners(pool: Any, name: str, seeds: int) -> Finish:
         held = [one["holds"] for one in found if one["holds"] is not None]
         return {
             "within_noise_of_the_best": right,
-            "of": seeds,
+            "of": len(seeds),
             "median_regret": statistics.median(one["regret"] for one in found),
             "intervals_that_hold_the_true_gain": f"{sum(held)} of {len(held)}",
-            "bars": {"29 of 30": right >= BARS["winner"] * seeds},
+            "bars": {"29 of 30": right >= BARS["winner"] * len(seeds)},
         }
 
     return finish
@@ -206,7 +209,7 @@ def ask_seconds(name: str, strategy: str) -> float:
     return min(took)
 
 
-def ask(pool: Any, name: str, seeds: int) -> Finish:
+def ask(pool: Any, name: str, seeds: range) -> Finish:
     known = [one for one in COMPARED if one != "grid_search"]
     jobs = {one: pool.apply_async(ask_seconds, (name, one)) for one in known}
 
@@ -220,7 +223,7 @@ def ask(pool: Any, name: str, seeds: int) -> Finish:
     return finish
 
 
-PARTS: dict[str, Callable[[Any, str, int], Finish]] = {
+PARTS: dict[str, Callable[[Any, str, range], Finish]] = {
     "strategies": strategies,
     "parallel": parallel,
     "pruning": pruning,

@@ -19,6 +19,7 @@ from tests.performance.surfaces.surface import Surface
 
 FILE = Path(__file__).with_name("vllm-cpu.json")
 METRIC = "output_throughput"
+TOKENS = 32  # of output for each request, as its scenario says
 
 
 @cache
@@ -88,12 +89,18 @@ def seconds() -> tuple[float, float, float]:
     """Of a start, of a load level, and of a start that fails: the usual ones."""
     rows = document()["rows"]
     column = document()["metrics"].index(METRIC)
-    tokens = document()["provenance"]["benchmark"]["max_requests_per_iteration"] * 32
-    levels = [tokens / level[column] for row in rows for run in row["runs"] for level in run]
+    levels = [
+        _requests() * TOKENS / level[column] for row in rows for run in row["runs"] for level in run
+    ]
     whole = [each for row in rows if row["runs"] for each in row["seconds"]]
     failed = [each for row in rows if not row["runs"] for each in row["seconds"]]
     level = sum(levels) / len(levels)
     return sum(whole) / len(whole) - 2 * level, level, sum(failed) / len(failed)
+
+
+def _requests() -> int:
+    """Of each load level, which all were answered long before its time was over."""
+    return int(document()["provenance"]["benchmark"]["max_requests_per_iteration"])
 
 
 def _score(levels: Sequence[float]) -> float:
@@ -120,6 +127,8 @@ def surface(name: str, truth: Mapping[str, Sequence[float]]) -> Surface:
         loads=dict(zip(labels, truth[key([])], strict=True)),
         at_loads=lambda configuration: dict(zip(labels, at(configuration) or (), strict=True)),
         seconds=seconds(),
+        requests=_requests(),
+        tokens=_requests() * TOKENS,
     )
 
 

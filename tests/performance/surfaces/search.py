@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from experiments import ladder, repeats, scoring, tuning
+from experiments import ladder, repeats, scoring, standing, tuning
+from experiments.benchmarks.base import StopWhen
+from experiments.benchmarks.client import Answer
+from experiments.benchmarks.samples import standard_errors
 from experiments.models import TuningTask
 from experiments.race import Rules, Standing
 from experiments.scoring import LevelResult
@@ -15,6 +18,7 @@ from experiments.space import Configuration
 from experiments.states import FailureKind, Status
 from experiments.taskfile import from_dict
 from experiments.tuning import Past, Step
+from tests.performance.surfaces.requests import answers, hear, level_of, samples
 from tests.performance.surfaces.surface import Surface
 
 
@@ -26,6 +30,7 @@ class Run:
     task: TuningTask
     rows: list[Past] = field(default_factory=list)
     levels: dict[int, list[LevelResult]] = field(default_factory=dict)
+    answers: dict[tuple[int, str], list[Answer]] = field(default_factory=dict)
     seconds: float = 0.0  # on the clock
     measuring: float = 0.0  # of all load levels
     found: int | None = None  # How many experiments there were when one was good enough
@@ -106,7 +111,7 @@ def task_of(
 def _begin(run: Run, step: Step, rng: random.Random, pruning: bool) -> float:
     """A new row, which runs; the seconds that it will take."""
     surface, number = run.surface, len(run.rows) + 1
-    start, level, fail = surface.seconds
+    start, _, fail = surface.seconds
     run.rows.append(
         Past(
             number=number,
@@ -125,50 +130,82 @@ def _begin(run: Run, step: Step, rng: random.Random, pruning: bool) -> float:
         )
     )
     whole = surface.measure(step.configuration, rng)
+    whole = [_answered(run, number, level) for level in whole]
     compare = pruning and number > 1 and step.repeat_of is None
-    run.levels[number], parts = _climbed(run, whole) if compare else (whole, float(len(whole)))
-    took = level * parts
+    run.levels[number], took = _climbed(run, whole) if compare else (whole, _seconds(run, whole))
     run.measuring += took
     return start + took if whole else fail
 
 
+def _seconds(run: Run, levels: Sequence[LevelResult]) -> float:
+    """Of these levels, measured to their ends."""
+    metric = run.surface.objective.metric
+    return sum(run.surface.level_seconds(level.metrics[metric]) for level in levels)
+
+
+def _answered(run: Run, number: int, level: LevelResult) -> LevelResult:
+    """The level with the single requests that it came from, where its load is known."""
+    load = level_of(level.label)
+    if load is None or load.concurrency is None:
+        return level
+    value = level.metrics[run.surface.objective.metric]
+    seed = run.task.file.optimization.seed
+    rng = random.Random(f"{run.surface.name}:{seed}:{number}:{level.label}")
+    heard = answers(value, run.surface.requests, load.concurrency, rng)
+    run.answers[number, level.label] = heard
+    return replace(level, standard_errors=standard_errors(samples(heard)))
+
+
 def _climbed(run: Run, whole: Sequence[LevelResult]) -> tuple[list[LevelResult], float]:
-    """The levels that the ladder would have measured of these, and how many that took.
-
-    A level ends when what is needed cannot be reached any more. So many tokens in so many seconds
-    is known too slow as soon as these seconds are over: after the share value / needed of its time.
-    """
-    labels, parts = list(run.surface.loads), 0.0
+    """The levels that the ladder would have measured of these, and the seconds that took."""
+    labels, took, number = list(run.surface.loads), 0.0, len(run.rows)
     measured: list[LevelResult] = []
-    rules = Rules(run.surface.objective)
+    best, rules = _standing(run)
     by_label = {level.label: level for level in whole}
-    while by_label and (step := ladder.next_step(labels, measured, _best(run), rules)).level:
+    while by_label and (step := ladder.next_step(labels, measured, best, rules)).level:
         level = by_label[step.level]
+        stop, heard = _stop_when(run, rules, best, step), run.answers.get((number, step.level), [])
         value = level.metrics[rules.objective.metric]
-        is_lost = step.needed is not None and rules.objective.maximize and value < step.needed
-        parts += value / step.needed if is_lost and step.needed else 1.0
-        measured.append(replace(level, stopped_early="too slow") if is_lost else level)
-    return measured, parts
+        found = hear(heard, value, stop)
+        took += found.share * run.surface.level_seconds(value)
+        if found.why:
+            metrics = {rules.objective.metric: found.value}
+            level = replace(level, metrics=metrics, stopped_early=found.why)
+        measured.append(level)
+    return measured, took
 
 
-def _best(run: Run) -> Standing | None:
-    """The best experiment that has ended."""
+def _stop_when(run: Run, rules: Rules, best: Standing | None, step: ladder.Step) -> StopWhen:
+    """As `Climb` has it."""
+    stop, level = ladder.hopeless(rules, step.needed), level_of(step.level)
+    if best is None or level is None:
+        return stop
+    value = best.value(step.level, rules.objective.metric)
+    taken = samples(run.answers[best.number, step.level])
+    return replace(stop, pace=ladder.pace(rules, step.needed, level, value, taken))
+
+
+def _standing(run: Run) -> tuple[Standing | None, Rules]:
+    """The best experiment that has ended, and the noise that is known by now."""
     done = [row for row in run.rows if row.status == Status.SUCCESS and not row.pruned]
-    index = scoring.best(
-        [(row.objective_score, row.feasible) for row in done], run.surface.maximize
+    groups = standing.grouped(
+        (row.number, row.repeat_of, row.objective_score, row.feasible) for row in done
     )
-    return None if index is None else Standing(done[index].number, run.levels[done[index].number])
+    best = standing.best(groups, run.surface.maximize)
+    rules = Rules(run.surface.objective, noise=standing.noise(groups))
+    return (Standing(best[0], run.levels[best[0]]) if best else None), rules
 
 
 def _ended(run: Run, row: Past) -> Past:
-    levels, rules = run.levels[row.number], Rules(run.surface.objective)
+    levels = run.levels[row.number]
     if not levels:
         return row._replace(
             status=Status.FAILED, feasible=False, error_kind=FailureKind.OUT_OF_MEMORY, reached=0.0
         )
     labels = list(run.surface.loads)
     is_pruned = len(levels) < len(labels) or any(level.stopped_early for level in levels)
-    best = _best(run) if is_pruned else None
+    best, rules = _standing(run)
+    best = best if is_pruned else None
     score = ladder.result(labels, levels, best, rules)
     return row._replace(
         status=Status.SUCCESS,

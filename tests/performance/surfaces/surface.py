@@ -34,6 +34,8 @@ class Surface:
     loads: Mapping[str, float] = field(default_factory=lambda: {"load": 1.0})
     at_loads: Callable[[Configuration], Mapping[str, float]] | None = None
     seconds: tuple[float, float, float] = (START, LEVEL, FAIL)
+    requests: int = 400  # of a load level with a concurrency
+    tokens: float | None = None  # of a load level that ends with its requests; else it ends in time
 
     @cached_property
     def space(self) -> Space:
@@ -64,6 +66,10 @@ class Surface:
         """How far its true value is from the best, as a share of it; infinite when it fails."""
         value = self.value(configuration)
         return math.inf if value is None else abs(self.best - value) / abs(self.best)
+
+    def level_seconds(self, value: float) -> float:
+        """How long a load level takes that comes to so many tokens per second."""
+        return self.seconds[1] if self.tokens is None else self.tokens / value
 
     def measure(self, configuration: Configuration, rng: random.Random) -> list[LevelResult]:
         """One measurement at every load level; nothing for a failure."""
