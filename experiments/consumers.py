@@ -16,6 +16,9 @@ from experiments.shows import REFUSED, TRY_AGAIN_LATER, Show, Visitor
 
 log = logging.getLogger(__name__)
 
+BEAT = 5.0  # seconds after which a page is told that it is still connected
+NOTHING = " "  # The frame that changes nothing
+
 
 class TaskConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     """One open live page."""
@@ -59,7 +62,12 @@ class TaskConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         shown: Drawing | None = None
         try:
             while True:
-                drawing = await show.after(shown, visitor)
+                try:
+                    async with asyncio.timeout(BEAT):
+                        drawing = await show.after(shown, visitor)
+                except TimeoutError:
+                    await self.send(NOTHING)
+                    continue
                 for frame in show.frames(shown, drawing):
                     await self.send(frame)
                 shown = drawing

@@ -16,13 +16,42 @@
     }
   }
 
-  document.addEventListener("htmx:wsOpen", function () {
+  document.addEventListener("htmx:wsOpen", function (event) {
+    socket = event.detail.event.target;
+    hear();
     say("live", "live");
   });
   document.addEventListener("htmx:wsClose", function (event) {
     var comesBack = [1006, 1011, 1012, 1013].indexOf(event.detail.event.code) >= 0;
     say(comesBack ? "reconnecting…" : "not live: reload the page", "away");
   });
+
+  // A connection can be gone without a word: the laptop slept, the network or the server hangs.
+  // The server says something every five seconds; who hears nothing for long connects anew.
+  var SILENCE = 15000; // milliseconds
+  var socket = null;
+  var heard = 0;
+  function hear() {
+    heard = Date.now();
+  }
+  function giveUp() {
+    if (!socket || !socket.onclose) {
+      return;
+    }
+    var closed = socket.onclose;
+    socket.onclose = null;
+    socket.close();
+    closed.call(socket, new CloseEvent("close", { code: 1006 }));
+  }
+  function listen() {
+    if (Date.now() - heard > SILENCE) {
+      giveUp();
+    }
+  }
+  document.addEventListener("htmx:wsAfterMessage", hear);
+  document.addEventListener("visibilitychange", listen);
+  window.addEventListener("offline", giveUp);
+  setInterval(listen, 1000);
 
   // The times of what runs go on by themselves: nothing is sent while nothing changes.
   var beginnings = new WeakMap();

@@ -258,3 +258,46 @@ def redis_servers(product: Product) -> list[psutil.Process]:
             if process.name() == "redis-server" and str(product.folder) in line:
                 found.append(process)
     return found
+
+
+def test_the_page_comes_back_as_the_database_is_after_the_web_server_was_killed(
+    product: Product, page: Page, faults: list[str]
+) -> None:
+    add(page, "killed", command="sleep\n3600")
+    page.evaluate("window.sameDocument = true")
+    page.get_by_role("button", name="Start").click()
+    expect(rows(page).filter(has_text="BENCHMARKING")).to_have_count(2, timeout=SOON)
+    servers = programs(product, "autotuner_site.asgi:application")
+    for server in servers:
+        server.kill()
+    expect(page.locator("#connection")).to_have_text("reconnecting…", timeout=SOON)
+    product.manage("cancel", "killed")
+    expect(page.locator("#connection")).to_have_text("live", timeout=2 * SOON)
+    expect(status(page)).to_have_text("CANCELLED", timeout=SOON)
+    expect(rows(page).filter(has_text="CANCELLED")).to_have_count(2, timeout=SOON)
+    expect(page.locator("#live-strip .at-gone")).to_have_count(2)
+    assert page.evaluate("window.sameDocument") is True
+    faults.clear()  # The browser says that it could not connect
+
+
+def test_a_page_whose_server_hangs_or_whose_laptop_slept_says_so_and_comes_back(
+    product: Product, page: Page, faults: list[str]
+) -> None:
+    add(page, "asleep", command="sleep\n3600")
+    page.evaluate("window.sameDocument = true")
+    page.get_by_role("button", name="Start").click()
+    expect(rows(page).filter(has_text="BENCHMARKING")).to_have_count(2, timeout=SOON)
+    page.context.set_offline(True)
+    expect(page.locator("#connection")).to_have_attribute("data-state", "away", timeout=SOON)
+    product.manage("cancel", "asleep")
+    page.context.set_offline(False)
+    expect(page.locator("#connection")).to_have_text("live", timeout=SOON)
+    expect(status(page)).to_have_text("CANCELLED", timeout=SOON)
+    expect(rows(page).filter(has_text="CANCELLED")).to_have_count(2, timeout=SOON)
+    assert page.evaluate("window.sameDocument") is True
+    faults.clear()
+
+
+def programs(product: Product, word: str) -> list[psutil.Process]:
+    """The product's processes with this word on their command line."""
+    return [process for process in product.processes() if word in process.cmdline()]

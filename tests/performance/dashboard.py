@@ -83,8 +83,10 @@ def timed(call: Any, *arguments: Any) -> tuple[float, Any]:
     return time.thread_time() - begun, answer
 
 
-def fill(experiments: int) -> None:
-    """Rows as a search leaves them, the newest ones of today."""
+def fill(experiments: int, first: int = 0) -> None:
+    """Rows as a search leaves them until there are so many, the newest ones of today. `first`: how
+    many there are already.
+    """
     from django.db import transaction
     from django.utils import timezone
 
@@ -93,17 +95,17 @@ def fill(experiments: int) -> None:
     from experiments.taskfile import from_dict
 
     now = timezone.now()
-    for place in range(experiments // PER_TASK):
+    for place in range(first // PER_TASK, experiments // PER_TASK):
         runs = place >= experiments // PER_TASK - 2
         task = TuningTask(status=TaskStatus.RUNNING if runs else TaskStatus.COMPLETED)
         task.describe(from_dict(specification(place)))
         task.created_at = task.started_at = now - timedelta(days=60)
-        first = place * PER_TASK
+        older = place * PER_TASK
         rows = []
         with transaction.atomic():
             task.save()
             for number in range(PER_TASK):
-                before = (experiments - first - number) // GPUS
+                before = (experiments - older - number) // GPUS
                 rows.append(row(task, number, now - before * TOOK, before == 0))
             Experiment.objects.bulk_create(rows, batch_size=500)
         if not runs:
