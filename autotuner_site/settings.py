@@ -299,6 +299,7 @@ UNFOLD = {
                 "items": [
                     sidebar("Tasks", "rocket_launch", "experiments", "tuningtask"),
                     sidebar("Experiments", "science", "experiments", "experiment"),
+                    sidebar("Presets", "bookmarks", "experiments", "preset"),
                     sidebar("Job results", "receipt_long", "django_celery_results", "taskresult"),
                 ],
             },

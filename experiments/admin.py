@@ -17,6 +17,7 @@ from django_celery_results.models import GroupResult, TaskResult
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.views import ChangeList
 
+from experiments import preset_admin  # noqa: F401  It registers its pages
 from experiments.experiment_admin import page_url
 from experiments.model_pages import Audited, ReadOnly, RowsPage, block, column, pill
 from experiments.models import AuditEntry, Experiment, TuningTask

@@ -2,6 +2,7 @@
 task file, pasted."""
 
 from statistics import median
+from typing import Any
 
 from django.contrib import admin, messages
 from django.db import transaction
@@ -10,11 +11,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods, require_POST
 
-from experiments import audit, planning, roles, taskfile
+from experiments import audit, planning, presets, roles, taskfile
 from experiments.errors import BadInput
-from experiments.forms import COMMAND_REFUSED, TaskForm
-from experiments.guard import only_for
-from experiments.models import Experiment, TuningTask
+from experiments.forms import COMMAND_REFUSED, NEW_TASK, TaskForm
+from experiments.guard import is_key, only_for
+from experiments.models import Experiment, Preset, TuningTask
 from experiments.states import Action, Status
 
 LATEST = 50  # experiments that say how long one takes
@@ -27,7 +28,8 @@ CHANGELIST = "admin:experiments_tuningtask_changelist"
 def summary(request: HttpRequest, task_id: int | None = None) -> HttpResponse:
     """What the form as it is would become; nothing is saved."""
     task = TuningTask() if task_id is None else get_object_or_404(TuningTask, pk=task_id)
-    form = TaskForm(request.POST, instance=task)
+    kind = type("Form", (TaskForm,), {"begins_with": begins_with(request)})
+    form = kind(request.POST, instance=task)
     form.may_write_commands = roles.may_write_commands(request.user)
     if not form.is_valid():
         return render(request, TEMPLATE, {"problems": problems(form)})
@@ -54,6 +56,14 @@ def paste(request: HttpRequest) -> HttpResponse:
         **{"text": text, "problem": problem},
     }
     return TemplateResponse(request, "experiments/task_paste.html", context)
+
+
+def begins_with(request: HttpRequest) -> dict[str, Any]:
+    """What a new task has filled in: the fields of the preset that the address names."""
+    key = request.GET.get("preset", "")
+    preset = Preset.objects.filter(pk=key).first() if is_key(key) else None
+    may = preset is not None and roles.may_see_presets(request.user)
+    return presets.filled(NEW_TASK, preset.parts) if preset and may else NEW_TASK
 
 
 def create(text: str, request: HttpRequest) -> TuningTask:

@@ -1,5 +1,6 @@
 """The form of a tuning task. Its truth is the task file; the fields are a view of it."""
 
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -82,6 +83,7 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
     """Adds and edits a task. Only what a person changes is written into its task file."""
 
     may_write_commands = True  # Of whom it is for: the admin says so
+    begins_with: Mapping[str, Any] = NEW_TASK  # What a new one has filled in
 
     name = line(max_length=200)
     description = DataField(max_length=10_000, widget=area(2, code=False))
@@ -245,7 +247,9 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.before: dict[str, Any] = deepcopy(self.instance.specification or NEW_TASK)
+        self.before: dict[str, Any] = deepcopy(
+            self.instance.specification or dict(self.begins_with)
+        )
         self.masked = masking.data(self.before)
         self.pool = planning.pool_now()
         if "max_parallel_experiments" in self.fields:  # Not where it is only shown

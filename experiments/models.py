@@ -17,12 +17,22 @@ from experiments.errors import IllegalMove, MovedElsewhere
 from experiments.experiment import Experiment, Move
 from experiments.gpu_readings import GpuReadings
 from experiments.objectives import Objectives, objectives_of, write_objectives
+from experiments.preset import Preset
 from experiments.samples import Samples
 from experiments.states import ENDED, TASK_ENDED, TASK_MOVES, Status, TaskStatus
 from experiments.taskfile import TaskFile, from_dict
 from experiments.veto import Veto
 
-__all__ = ["AuditEntry", "Experiment", "GpuReadings", "Move", "Samples", "TuningTask", "Veto"]
+__all__ = [
+    "AuditEntry",
+    "Experiment",
+    "GpuReadings",
+    "Move",
+    "Preset",
+    "Samples",
+    "TuningTask",
+    "Veto",
+]
 
 PENDING, PAUSED = frozenset({TaskStatus.PENDING}), frozenset({TaskStatus.PAUSED})
 

@@ -21,13 +21,16 @@ OWN_PERMISSIONS = {
 }
 VIEWER = (
     *("experiments.view_tuningtask", "experiments.view_experiment", "experiments.view_move"),
-    "experiments.view_pool",
+    *("experiments.view_pool", "experiments.view_preset"),
 )
 OPERATOR = (
     *(*VIEWER, "experiments.steer_tuningtask", "experiments.view_auditentry"),
     "django_celery_results.view_taskresult",
 )
-ENGINEER = (*OPERATOR, "experiments.add_tuningtask", "experiments.change_tuningtask")
+ENGINEER = (
+    *(*OPERATOR, "experiments.add_tuningtask", "experiments.change_tuningtask"),
+    *("experiments.add_preset", "experiments.change_preset", "experiments.delete_preset"),
+)
 # Not to change users: who may do that can make himself a superuser
 ADMINISTRATOR = (
     *(*ENGINEER, "experiments.delete_tuningtask", "experiments.write_commands"),
@@ -68,6 +71,15 @@ def may_steer(user: Any) -> bool:
 def may_edit(user: Any) -> bool:
     """Write tasks, new ones or those that were not started."""
     return is_staff_with(user, "add_tuningtask", "change_tuningtask")
+
+
+def may_see_presets(user: Any) -> bool:
+    return is_staff_with(user, "view_preset", "change_preset")
+
+
+def may_write_presets(user: Any) -> bool:
+    """New ones, and in place of those that are there."""
+    return all(is_staff_with(user, name) for name in ("add_preset", "change_preset"))
 
 
 def may_write_commands(user: Any) -> bool:

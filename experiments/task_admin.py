@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any, cast
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -18,7 +19,7 @@ from experiments import editor, masking, roles, task_list, views
 from experiments.documents import write_yaml
 from experiments.forms import TaskForm
 from experiments.model_pages import Audited, RowsPage, block, column, unbroken
-from experiments.models import Experiment, TuningTask
+from experiments.models import Experiment, Preset, TuningTask
 from experiments.moments import moment
 from experiments.states import ENDED, TASK_ENDED, TaskStatus
 
@@ -195,6 +196,7 @@ class TuningTaskAdmin(Audited, RowsPage):
     def get_form(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, **kwargs)  # A class of this request's own
         form.may_write_commands = roles.may_write_commands(request.user)
+        form.begins_with = editor.begins_with(request)
         return form
 
     def get_fieldsets(self, request: HttpRequest, obj: TuningTask | None = None) -> Any:
@@ -213,6 +215,10 @@ class TuningTaskAdmin(Audited, RowsPage):
         if self.has_change_permission(request, obj):
             name = "admin:experiments_tuningtask_summary"
             context["show_summary"] = reverse(name, args=[obj.pk] if obj else [])
+            if obj is None and roles.may_see_presets(request.user):
+                context["presets"] = Preset.objects.all()
+                context["preset"] = request.GET.get("preset", "")
+                context["show_summary"] += f"?{urlencode({'preset': context['preset']})}"
         return super().render_change_form(request, context, **options)
 
     def save_model(self, request: HttpRequest, obj: TuningTask, form: Any, change: bool) -> None:

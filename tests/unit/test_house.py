@@ -72,7 +72,7 @@ LEAVES = {
 LEAF_FOLDERS = {"engines", "benchmarks", "strategies"}
 NOUNS = {"models", "experiment", "columns", "live", "pool", "audit", "database"}
 NOUNS |= {"budget", "neighbours", "samples", "tones", "usage", "veto"}
-NOUNS |= {"gpu_readings"}
+NOUNS |= {"gpu_readings", "preset"}
 DOORS_FOR_PEOPLE = {
     "admin",
     "dashboard_admin",
@@ -81,6 +81,7 @@ DOORS_FOR_PEOPLE = {
     "form_fields",
     "consumers",
     "editor",
+    "preset_admin",
     "task_list",
     "guard",
     "jobs",
