@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments import launching, masking, tuning
+from experiments import launching, masking, summaries, tuning
 from experiments.errors import BadInput
 from experiments.figures import number, plain
 from experiments.models import Experiment
@@ -65,7 +65,7 @@ def rows(found: Sequence[Mapping[str, str]]) -> list[Row]:
 
 def relatives(experiment: Experiment) -> list[Column]:
     """It, and what one wants to compare it with: the baseline and the best of its task."""
-    others = list(experiment.task.experiments.all())
+    others = list(experiment.task.experiments.only(*summaries.COLUMNS).order_by("number"))
     baseline, best = tuning.baseline_of(others), tuning.best_of(experiment.task, others)
     columns = [Column("this one", experiment)]
     for title, other in (("defaults", baseline), ("best", best)):

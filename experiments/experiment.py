@@ -49,6 +49,10 @@ def defaults(names: Iterable[str]) -> dict[str, Any]:
     return {name: fields[name].get_default() for name in names}
 
 
+# What the list of experiments is sorted and filtered by
+SORTED_BY = ("status", "feasible", "error_kind", "node", "objective_score", "started_at")
+
+
 class Experiment(models.Model):
     """One configuration of a task, tried once, or again as its next attempt."""
 
@@ -142,6 +146,8 @@ class Experiment(models.Model):
             models.Index(
                 fields=["finished_at", "placed_at", "status", "gpus"], name="latest_ended"
             ),
+            models.Index(fields=["number", "task"], name="by_number"),
+            *(models.Index(fields=[one, "task", "number"], name=f"by_{one}") for one in SORTED_BY),
         ]
 
     def __str__(self) -> str:

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.views import ChangeList
 
 from experiments import (
     comparison,
@@ -85,6 +86,16 @@ def for_chosen(verb: str, description: str) -> Callable[..., None]:
     return cast(Callable[..., None], decorate(act))
 
 
+class ExperimentList(ChangeList):  # type: ignore[misc]
+    """A page of experiments."""
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Experiment]) -> list[str]:
+        """Those that are equal go in the same direction: so an index has them."""
+        first, *others = (str(name) for name in super().get_ordering(request, queryset))
+        sign = "-" if first.startswith("-") else ""
+        return [first, *(sign + name.removeprefix("-") for name in others)]
+
+
 @admin.register(Experiment)
 class ExperimentAdmin(ReadOnly, RowsPage):
     list_title = "Experiments"
@@ -132,6 +143,9 @@ class ExperimentAdmin(ReadOnly, RowsPage):
         ("GPUs over its time", {"fields": ("readings",)}),
         ("End of the engine's log", {"fields": ("log",)}),
     )
+
+    def get_changelist(self, request: HttpRequest, **_: Any) -> type[ExperimentList]:
+        return ExperimentList
 
     def has_steer_permission(self, request: HttpRequest) -> bool:
         return roles.may_steer(request.user)

@@ -91,8 +91,11 @@ class Picture:
         self._draw_items(context)
 
     def _draw_items(self, context: dict[str, Any]) -> None:
-        shown = {row["experiment"].number: row for row in context["blocks"]}
-        self.drawn = {number: self._item(row, context) for number, row in shown.items()}
+        all_rows = {row["experiment"].number: row for row in context["blocks"]}
+        shown = {row["experiment"].number for row in context["rows"]}
+        self.drawn = {
+            number: self._item(row, context, number in shown) for number, row in all_rows.items()
+        }
         blocks = {number: block for number, (_, _, block) in self.drawn.items()}
         blocks |= {number: format_html(PLANNED, number) for number in context["planned"]}
         numbers = [row["experiment"].number for row in context["rows"]]
@@ -101,14 +104,14 @@ class Picture:
         self.parts["rows"] = Part(self.parts["rows"].html, rows)
 
     def _item(
-        self, row: dict[str, Any], context: dict[str, Any]
+        self, row: dict[str, Any], context: dict[str, Any], is_shown: bool
     ) -> tuple[dict[str, Any], str, str]:
         """A row and its block; those of before when nothing of it has changed."""
         before = self.drawn.get(row["experiment"].number)
         if before and before[0]["experiment"] is row["experiment"] and before[0] == row:
             return before
         wanted = {"row": row} | {name: context[name] for name in ROW_WANTS}
-        html = render_to_string("experiments/live/row.html", wanted)
+        html = render_to_string("experiments/live/row.html", wanted) if is_shown else ""
         return row, html, render_to_string("experiments/live/block.html", wanted)
 
     def _draw_later(self) -> None:
