@@ -67,11 +67,12 @@ def relatives(experiment: Experiment) -> list[Column]:
     """It, and what one wants to compare it with: the baseline and the best of its task."""
     others = list(experiment.task.experiments.only(*summaries.COLUMNS).order_by("number"))
     baseline, best = tuning.baseline_of(others), tuning.best_of(experiment.task, others)
-    columns = [Column("this one", experiment)]
-    for title, other in (("defaults", baseline), ("best", best)):
-        if other is not None and other.pk != experiment.pk:
-            columns.append(Column(f"{title}, #{other.number}", other))
-    return columns
+    named = {one.pk: title for title, one in (("best", best), ("defaults", baseline)) if one}
+    named.pop(experiment.pk, None)
+    whole = Experiment.objects.select_related("task").in_bulk(named)
+    shown = [(named[pk], whole[pk]) for pk in reversed(named)]
+    columns = [Column(f"{title}, #{other.number}", other) for title, other in shown]
+    return [Column("this one", experiment), *columns]
 
 
 def own_environment(experiment: Experiment) -> dict[str, str]:

@@ -16,7 +16,8 @@ from experiments.lanes import Lane
 from experiments.models import Experiment, TuningTask
 from experiments.states import LEASED, Status, TaskStatus
 
-FRESH = 0.9  # seconds for which what was drawn is shown to others too
+FRESH, LONGEST = 0.9, 5.0  # seconds for which what was drawn is shown to others too
+SHARE = 100  # … and longer when it is much: it takes one part in so many of a core
 HOURS = 6  # The lanes begin so long ago, or with the oldest experiment that is shown since then
 ACTIVE, RECENT = 12, 8  # tasks: so many that run or are paused, and so many others
 ON_A_LANE = (
@@ -37,18 +38,20 @@ class Part:
 
 
 Drawing = dict[str, Part]
-_drawn: dict[tuple[bool, bool], tuple[float, Drawing]] = {}
+_drawn: dict[tuple[bool, bool], tuple[float, Drawing]] = {}  # Until when it is fresh
 _drawing = threading.Lock()
 
 
 def parts(user: Any) -> Drawing:
-    """The parts of the page as they are now, or were within the last second."""
+    """The parts of the page as they are now, or were a moment ago."""
     rights = (roles.may_view_pool(user), roles.may_view_experiments(user))
     with _drawing:
-        at, drawing = _drawn.get(rights, (float("-inf"), {}))
-        if not drawing or time.monotonic() - at > FRESH:
+        until, drawing = _drawn.get(rights, (float("-inf"), {}))
+        if not drawing or time.monotonic() > until:
+            begun = time.thread_time()
             drawing = draw(user)
-            _drawn[rights] = (time.monotonic(), drawing)
+            fresh = max(FRESH, min(LONGEST, SHARE * (time.thread_time() - begun)))
+            _drawn[rights] = (time.monotonic() + fresh, drawing)
         return drawing
 
 

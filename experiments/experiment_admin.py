@@ -110,6 +110,7 @@ class ExperimentAdmin(ReadOnly, RowsPage):
     search_fields = ("task__name", "parameters", "error_message")
     search_help_text = "A word of the task, a parameter, an error"
     list_select_related = ("task",)
+    list_per_page = 50
     ordering = ("-task_id", "-number")
     inlines = (MoveInline,)
     actions = [

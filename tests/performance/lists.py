@@ -81,7 +81,7 @@ def pages() -> dict[str, str]:
     task = TuningTask.objects.filter(status="COMPLETED").latest("pk")
     running = TuningTask.objects.filter(status="RUNNING").latest("pk")
     one = Experiment.objects.filter(task=task).latest("pk")
-    last = Experiment.objects.count() // 100
+    last = Experiment.objects.count() // 50
     found = {
         "tasks": TASKS,
         "tasks, searched": f"{TASKS}?q=task",
