@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('experiments', '0008_gpu_readings'),
+        ('experiments', '0009_presets'),
     ]
 
     operations = [
