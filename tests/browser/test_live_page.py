@@ -280,7 +280,7 @@ def test_the_page_comes_back_as_the_database_is_after_the_web_server_was_killed(
     faults.clear()  # The browser says that it could not connect
 
 
-def test_a_page_whose_server_hangs_or_whose_laptop_slept_says_so_and_comes_back(
+def test_a_page_that_is_offline_says_so_and_comes_back_as_the_database_is(
     product: Product, page: Page, faults: list[str]
 ) -> None:
     add(page, "asleep", command="sleep\n3600")
