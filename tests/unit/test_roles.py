@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
-from experiments import consumers, roles
+from experiments import roles, shows
 from experiments.models import AuditEntry, Experiment, TuningTask
 from experiments.states import Status, TaskStatus
 from experiments.taskfile import from_dict
@@ -78,7 +78,7 @@ def test_live_pages_sockets_and_experiments_with_their_logs_are_for_viewers(
         assert client.get(page).status_code == (200 if may else 403), page
     user = User.objects.get(username=role)
     may_do = [at_least(role, needed) for needed in ("operator", "engineer", "administrator")]
-    assert consumers.rights(user) == (may, roles.Rights(*may_do))
+    assert shows.rights(user) == (roles.Rights(*may_do) if may else None)
 
 
 VERBS = {
@@ -202,7 +202,7 @@ def test_nobody_but_a_superuser_changes_users_or_the_audit(role: str, db: None) 
 def test_who_is_not_staff_may_nothing_whatever_his_group(client: Client, db: None) -> None:
     user = User.objects.create_user("guest")
     user.groups.add(Group.objects.get(name="administrator"))
-    assert consumers.rights(user) == (False, roles.Rights())
+    assert shows.rights(user) is None
     assert not roles.may_operate_pool(user) and not roles.may_write_commands(user)
 
 
