@@ -22,7 +22,7 @@ from experiments.experiment_admin import page_url
 from experiments.model_pages import Audited, ReadOnly, RowsPage, block, column, pill
 from experiments.models import AuditEntry, Experiment, TuningTask
 from experiments.moments import moment
-from experiments.states import Action, Status
+from experiments.states import OF_THE_POOL, Action, Status
 from experiments.task_admin import live_url
 from experiments.tones import TONES
 
@@ -32,9 +32,6 @@ ACTION_TONES = {
     **dict.fromkeys((Action.RETURN, Action.UNDRAIN, Action.START, Action.RESUME), "good"),
     Action.RETRY: "good",
 }
-OF_THE_POOL = frozenset(
-    {Action.QUARANTINE, Action.RETURN, Action.DRAIN, Action.UNDRAIN, Action.RELEASE}
-)
 
 
 class LinkedList(ChangeList):  # type: ignore[misc]

@@ -1,14 +1,15 @@
 """The charts of a task's page, as shares of their width and height: what its templates draw."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from experiments import explaining, masking
 from experiments.figures import number, objective, plain
 from experiments.lanes import outcome, percentage
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status
+from experiments.tones import kind
 
 MOST_MARKS = 1000  # of the newest experiments, and of those that were the best so far
 MOST_LINES = 300  # of the newest experiments, and of the best
@@ -49,33 +50,41 @@ def search(
     if not scores:
         return None
     words, unit, factor = objective(task)
-    last = max(task.max_experiments, experiments[-1].number, 2)
-    low, high = min(scores), max(scores)
-
-    def across(at: float) -> str:
-        return percentage((at - 1) / (last - 1))
-
-    def down(score: float) -> str:
-        share = (score - low) / (high - low) if high > low else 0.5
-        return percentage(1 - MARGIN - (1 - 2 * MARGIN) * share)
-
+    frame = Frame(max(task.max_experiments, experiments[-1].number, 2), min(scores), max(scores))
     return {
         "title": f"{words}, {unit}" if unit else words,
         "better": "higher is better" if task.objectives.maximize else "lower is better",
-        "x": [(across(at), str(at)) for at in whole_ticks(last)],
-        "y": [(down(at), number(at * factor)) for at in ticks(low, high)],
-        "line": stairs(steps, experiments[-1].number, across, down),
+        "x": [(frame.across(at), str(at)) for at in whole_ticks(frame.last)],
+        "y": [(frame.down(at), number(at * factor)) for at in ticks(frame.low, frame.high)],
+        "line": stairs(steps, experiments[-1].number, frame),
         "marks": [
             {
                 "number": e.number,
-                "x": across(e.number),
-                "y": "100%" if e.objective_score is None else down(e.objective_score),
+                "x": frame.across(e.number),
+                "y": "100%" if e.objective_score is None else frame.down(e.objective_score),
+                "is": kind(e),
                 "kind": "best" if best is not None and e.pk == best.pk else kind(e),
                 "title": title(task, e),
             }
             for e in shown
         ],
     }
+
+
+class Frame(NamedTuple):
+    """The numbers of experiments from 1 to the last across, the scores upwards."""
+
+    last: int
+    low: float
+    high: float
+
+    def across(self, at: float) -> str:
+        return percentage((at - 1) / (self.last - 1))
+
+    def down(self, score: float) -> str:
+        wide = self.high - self.low
+        share = (score - self.low) / wide if wide > 0 else 0.5
+        return percentage(1 - MARGIN - (1 - 2 * MARGIN) * share)
 
 
 def improvements(task: TuningTask, experiments: Sequence[Experiment]) -> list[tuple[int, float]]:
@@ -90,31 +99,22 @@ def improvements(task: TuningTask, experiments: Sequence[Experiment]) -> list[tu
 def stairs(
     steps: Sequence[tuple[int, float]],
     last: int,
-    across: Callable[[float], str],
-    down: Callable[[float], str],
+    frame: Frame,
 ) -> list[tuple[str, str, str, str]]:
     """A line that keeps its height until the next step, as (x1, y1, x2, y2) of its parts."""
     parts = []
     for index, (at, score) in enumerate(steps):
         until, then = steps[index + 1] if index + 1 < len(steps) else (last, score)
-        parts.append((across(at), down(score), across(until), down(score)))
+        left, right, height = frame.across(at), frame.across(until), frame.down(score)
+        parts.append((left, height, right, height))
         if then != score:
-            parts.append((across(until), down(score), across(until), down(then)))
+            parts.append((right, height, right, frame.down(then)))
     return parts
 
 
 def newest(experiments: Sequence[Experiment], kept: set[int], most: int) -> list[Experiment]:
     """The newest of them, and before these those whose numbers are kept."""
     return [*(e for e in experiments[:-most] if e.number in kept), *experiments[-most:]]
-
-
-def kind(experiment: Experiment) -> str:
-    """How its mark is drawn."""
-    if experiment.status != Status.SUCCESS:
-        return "failed"
-    if experiment.pruned:
-        return "pruned"
-    return "met" if experiment.feasible else "missed"
 
 
 def title(task: TuningTask, experiment: Experiment) -> str:
@@ -175,6 +175,7 @@ def parallel(
             "points": points(
                 [*(axis.at(e.parameters.get(axis.name)) for axis in axes), score.at(e)]
             ),
+            "is": kind(e),
             "kind": "best" if best is not None and e.pk == best.pk else kind(e),
             "band": min(BANDS - 1, int(score.at(e) * BANDS)),
             "title": with_values(task, e),

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from typing import Any
+from urllib.parse import parse_qsl
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
@@ -13,6 +14,7 @@ from django.urls import path
 from experiments import shows
 from experiments.drawing import Drawing
 from experiments.shows import REFUSED, TRY_AGAIN_LATER, Show, Visitor
+from experiments.task_table import View
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,8 @@ class TaskConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.close(REFUSED)
             return
         known_by = (user.pk, session.session_key, session.get(HASH_SESSION_KEY, ""))
-        visitor = Visitor(*known_by, task_id, rights)
+        view = View.of(dict(parse_qsl(self.scope.get("query_string", b"").decode("latin-1"))))
+        visitor = Visitor(*known_by, task_id, rights, view)
         self.show = await shows.join(visitor)
         await self.accept()
         self.following = asyncio.create_task(self.follow(self.show, visitor))

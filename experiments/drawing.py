@@ -56,11 +56,12 @@ def frames(before: Drawing, now: Drawing) -> list[str]:
 
 
 def grows(old: Mapping[int, str], new: Mapping[int, str], is_table: bool) -> bool:
-    """Whether items can be replaced one by one. A table may have new ones on top of the old."""
+    """Whether items can be replaced one by one. A table may have new ones on top of the old, which
+    keep their order: one that is sorted may not."""
     if not is_table or not old:
         return old.keys() == new.keys()
-    newest = max(old)
-    return all(number in old or number > newest for number in new)
+    added = [number for number in new if number not in old]
+    return list(new) == added + [number for number in old if number in new]
 
 
 def rows(old: Mapping[int, str], new: Mapping[int, str]) -> list[str]:

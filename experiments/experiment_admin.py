@@ -24,8 +24,8 @@ from experiments import (
     gpu_charts,
     logs,
     masking,
-    pages,
     roles,
+    task_table,
     views,
 )
 from experiments.documents import write_yaml
@@ -274,7 +274,7 @@ class ExperimentAdmin(ReadOnly, RowsPage):
 
     @column("Of that")
     def phases(self, experiment: Experiment) -> str:
-        return pages.phases(experiment, timezone.now()) or "–"
+        return task_table.phases(experiment, timezone.now()) or "–"
 
     @column("Time")
     def duration(self, experiment: Experiment) -> SafeString:

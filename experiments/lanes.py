@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django.urls import reverse
@@ -14,7 +15,7 @@ from experiments.experiment import Experiment
 from experiments.figures import span
 from experiments.operations import shortened
 from experiments.states import LEASED, Status
-from experiments.tones import tone
+from experiments.tones import kind, tone
 
 MOST = 500  # bars of a chart: the newest
 STEPS = 1000  # What moves by less than such a share of the width is not drawn again
@@ -22,7 +23,7 @@ STEPS = 1000  # What moves by less than such a share of the width is not drawn a
 LEGIBLE, MARKED, THIN = 0.04, 0.01, 0.003
 TICKS = 6  # About so many moments are written below
 BAR = (
-    '<a class="at-bar at-{tone}" data-n="{number}"{link}><title>{title}</title>'
+    '<a class="at-bar at-{tone}" data-n="{number}" data-is="{kind}"{link}><title>{title}</title>'
     '<rect class="at-load" x="{x}" width="{load}"/><rect x="{solid_x}" width="{solid}"/>{text}</a>'
 )
 # What the moments may be apart: round numbers of seconds
@@ -117,13 +118,13 @@ def bar(experiment: Experiment, over: Span, task: str, is_link: bool) -> dict[st
     solid = min(end, over.share(experiment.benchmarking_at or ended))
     words = f"{task} #{experiment.number}".lstrip()
     took = span((ended - begun).total_seconds())
-    address = reverse("admin:experiments_experiment_change", args=[experiment.pk])
     mark = "✕" if experiment.status == Status.FAILED and end - start >= MARKED else ""
     return {
         "number": experiment.number,
         "tone": tone(experiment),
+        "kind": kind(experiment),
         "title": f"{words}: {outcome(experiment)}, {took}",
-        "url": address if is_link else "",
+        "url": address(experiment.pk) if is_link else "",
         "x": percentage(start),
         "load": percentage(solid - start),
         "solid_x": percentage(solid),
@@ -131,6 +132,16 @@ def bar(experiment: Experiment, over: Span, task: str, is_link: bool) -> dict[st
         "middle": percentage((start + end) / 2),
         "text": f"{mark}#{experiment.number}" if end - start >= LEGIBLE else mark,
     }
+
+
+@cache
+def pattern() -> str:
+    return reverse("admin:experiments_experiment_change", args=[0])
+
+
+def address(key: int) -> str:
+    """Of an experiment's page: here are hundreds, and to look each up would take the longest."""
+    return pattern().replace("/0/", f"/{key}/")
 
 
 def svg(drawn: dict[str, Any]) -> SafeString:

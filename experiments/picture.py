@@ -8,10 +8,11 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from experiments import pages
+from experiments import chart_marks, pages, tuning
 from experiments.drawing import ITEMS, Drawing, Part
 from experiments.models import Experiment, TuningTask
 from experiments.roles import Rights
+from experiments.task_table import View
 
 STATE = ("status", "attempt", "cancel_requested")  # A row changes only with one of these
 MOST_AT_ONCE = 200  # rows that are read by their keys; of more, all are read
@@ -19,23 +20,24 @@ ROW_WANTS = ("task", "may_change", "has_defaults")
 PLANNED = '<span id="block-{}" class="at-block at-planned" title="not yet chosen"></span>'
 
 
-def draw(task_id: int, rights: Rights) -> Drawing:
+def draw(task_id: int, rights: Rights, view: View | None = None) -> Drawing:
     """A whole page as the database has it now. Raises TuningTask.DoesNotExist."""
-    return Picture(task_id, rights).whole()
+    return Picture(task_id, rights, view or View()).whole()
 
 
 class Picture:
-    """What one task looks like to those with these rights. Not for two threads at once."""
+    """What one task looks like to those with these rights, in this view. Not for two threads at
+    once."""
 
-    def __init__(self, task_id: int, rights: Rights) -> None:
-        self.rights = rights
+    def __init__(self, task_id: int, rights: Rights, view: View) -> None:
+        self.rights, self.view = rights, view
         self.task = TuningTask(pk=task_id)
         self.experiments: list[Experiment] = []
         self.parts: dict[str, Part] = {}
         self.is_moving = True
         self.drawing = Drawing({}, self.is_moving)
-        # Of each row: what it was drawn from, itself, and its block in the strip
-        self.drawn: dict[int, tuple[dict[str, Any], str, str]] = {}
+        # Of each row: what it was drawn from, and itself
+        self.drawn: dict[int, tuple[dict[str, Any], str]] = {}
 
     def whole(self) -> Drawing:
         """Everything, as the database has it now."""
@@ -84,38 +86,34 @@ class Picture:
 
     def _draw_first(self) -> None:
         self.now = timezone.now()
-        self.ranking = pages.rank(self.task, self.experiments)
-        context = pages.first(self.task, self.experiments, self.ranking, self.rights, self.now)
+        self.found = tuning.found_by(self.task, self.experiments)
+        context = pages.first(
+            self.task, self.experiments, self.found, self.rights, self.view, self.now
+        )
         self.is_moving = context["is_moving"]
         self.parts |= parts(pages.FIRST, context)
         self._draw_items(context)
 
     def _draw_items(self, context: dict[str, Any]) -> None:
-        all_rows = {row["experiment"].number: row for row in context["blocks"]}
-        shown = {row["experiment"].number for row in context["rows"]}
         self.drawn = {
-            number: self._item(row, context, number in shown) for number, row in all_rows.items()
+            row["experiment"].number: (row, self._row(row, context)) for row in context["rows"]
         }
-        blocks = {number: block for number, (_, _, block) in self.drawn.items()}
+        blocks = {one["number"]: chart_marks.block(one) for one in context["blocks"]}
         blocks |= {number: format_html(PLANNED, number) for number in context["planned"]}
-        numbers = [row["experiment"].number for row in context["rows"]]
-        rows = {number: self.drawn[number][1] for number in numbers}
+        rows = {number: html for number, (_, html) in self.drawn.items()}
         self.parts["strip"] = Part(self.parts["strip"].html, blocks)
         self.parts["rows"] = Part(self.parts["rows"].html, rows)
 
-    def _item(
-        self, row: dict[str, Any], context: dict[str, Any], is_shown: bool
-    ) -> tuple[dict[str, Any], str, str]:
-        """A row and its block; those of before when nothing of it has changed."""
+    def _row(self, row: dict[str, Any], context: dict[str, Any]) -> str:
+        """The one of before when nothing of it has changed."""
         before = self.drawn.get(row["experiment"].number)
         if before and before[0]["experiment"] is row["experiment"] and before[0] == row:
-            return before
+            return before[1]
         wanted = {"row": row} | {name: context[name] for name in ROW_WANTS}
-        html = render_to_string("experiments/live/row.html", wanted) if is_shown else ""
-        return row, html, render_to_string("experiments/live/block.html", wanted)
+        return render_to_string("experiments/live/row.html", wanted)
 
     def _draw_later(self) -> None:
-        context = pages.later(self.task, self.experiments, self.ranking, self.rights, self.now)
+        context = pages.later(self.task, self.experiments, self.found, self.rights, self.now)
         self.parts |= parts(pages.LATER, context)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import mean
+from typing import NamedTuple
 
 from experiments.budget import most_experiments
 from experiments.experiment import Experiment
@@ -76,6 +77,29 @@ def left(experiment: Experiment, took: float, now: datetime) -> float:
     """How many seconds it needs yet; one that takes longer than usual ends at any moment."""
     since = experiment.placed_at or now
     return max(0.0, took - (now - since).total_seconds())
+
+
+class GpuUse(NamedTuple):
+    """`share` of the time of so many GPUs."""
+
+    share: float
+    gpus: int
+
+
+def gpu_use(experiments: Sequence[Experiment], now: datetime) -> GpuUse | None:
+    """The share of the time of a task's GPUs, from the first lease to now or to the last end, in
+    which they were leased to it. Its GPUs are all that it ever had. None before the first lease.
+
+    Of an experiment only the last attempt counts: the time of an earlier one is not in its row.
+    """
+    held = [(e, e.placed_at, e.finished_at or now) for e in experiments if e.placed_at]
+    gpus = {uuid for e, _, _ in held for uuid in e.gpu_uuids}
+    if not gpus:
+        return None
+    begin, end = min(start for _, start, _ in held), max(end for _, _, end in held)
+    whole = len(gpus) * (end - begin).total_seconds()
+    used = math.fsum(len(e.gpu_uuids) * (end - start).total_seconds() for e, start, end in held)
+    return GpuUse(min(1.0, used / whole) if whole > 0 else 1.0, len(gpus))
 
 
 def parallel_use(experiments: Sequence[Experiment]) -> tuple[float, int] | None:

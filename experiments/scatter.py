@@ -1,93 +1,241 @@
-"""The chart of two objectives: every experiment a point, those on the Pareto front connected."""
+"""Two metrics against each other: every experiment a mark, the Pareto front a line, and the zone in
+which the objectives are met. Coordinates are shares of the width and the height."""
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
+from experiments import pareto
+from experiments.charts import MARGIN, ticks
+from experiments.errors import BadInput
 from experiments.figures import metric, number
+from experiments.lanes import percentage
 from experiments.models import Experiment, TuningTask
+from experiments.objectives import THROUGHPUTS, TIMES
+from experiments.slo import Minimum
+from experiments.states import Status
+from experiments.tones import kind
+from experiments.tuning import Found
 
-# In units of the drawing; room for the words at the left and below
-WIDTH, HEIGHT, LEFT, BELOW, MARGIN = 560, 260, 60, 36, 12
-MOST = 200  # points beside the front: the newest
+MOST = 300  # marks beside the front and those with names: the newest
+LATENCIES = ("ttft_p95", "latency_p95", "ttft_mean", "latency_mean")  # The first that is known
+ORDER = ["pruned", "missed", "met", "front", "best"]  # What is drawn last is on top
+
+
+class Limit(NamedTuple):
+    """A service-level objective: the most that a metric may be, or the least."""
+
+    at: float
+    is_least: bool
+
+
+class Point(NamedTuple):
+    experiment: Experiment
+    x: float
+    y: float
 
 
 def scatter(
-    task: TuningTask,
-    experiments: Sequence[Experiment],
-    front: Sequence[Experiment],
-    best: Experiment | None,
+    task: TuningTask, experiments: Sequence[Experiment], found: Found
 ) -> dict[str, Any] | None:
-    """The first two objectives of a task with a Pareto front; None before two are measured."""
-    if not task.objectives.has_front:
-        return None
-    measured = [e for e in experiments if len(e.objective_values) > 1 and not e.pruned]
+    """Of several objectives the first two; of one the throughput over a latency. None before two
+    experiments were measured, and for a job with one objective, whose metrics only it knows."""
+    chosen = chosen_metrics(task, experiments)
+    measured = points(task, experiments, chosen)
     if len(measured) < 2:
         return None
-    on_front = {e.pk for e in front}
-    measured = [*(e for e in measured[:-MOST] if e.pk in on_front), *measured[-MOST:]]
-    axes = [
-        Axis(task, index, [e.objective_values[index] for e in measured], room)
-        for index, room in enumerate(((LEFT, WIDTH - MARGIN), (HEIGHT - BELOW, MARGIN)))
-    ]
-    points: list[dict[str, Any]] = [
+    front = front_of(task, measured, chosen, found)
+    named = {
+        one.pk: text for one, text in ((found.baseline, "defaults"), (found.best, "best")) if one
+    }
+    kept = front | set(named)
+    shown = [*(p for p in measured[:-MOST] if p.experiment.pk in kept), *measured[-MOST:]]
+    limits = limits_of(task)
+    x, y = (
+        Axis(task, name, maximize, values, limits.get(name))
+        for (name, maximize), values in zip(
+            chosen, ([p.x for p in shown], [p.y for p in shown]), strict=True
+        )
+    )
+    marks = [
         {
-            "number": e.number,
-            "x": axes[0].at(e.objective_values[0]),
-            "y": axes[1].at(e.objective_values[1]),
-            "kind": "best" if best and e.pk == best.pk else kind(e, on_front),
-            "title": f"#{e.number}: " + ", ".join(axis.text(e) for axis in axes),
+            "number": p.experiment.number,
+            "x": x.place(p.x),
+            "y": y.down(p.y),
+            "is": kind(p.experiment),
+            "kind": drawn_as(p.experiment, front, found),
+            "label": named.get(p.experiment.pk, ""),
+            "is_right": x.share(p.x) > 0.8,  # Its label is at its left
+            "title": f"#{p.experiment.number}: {x.text(p.x)}, {y.text(p.y)}",
         }
-        for e in measured
+        for p in shown
     ]
-    line = [(p["x"], p["y"]) for p in points if p["kind"] in ("front", "best")]
     return {
-        "width": WIDTH,
-        "height": HEIGHT,
-        "axes": axes,
-        "bottom": HEIGHT - BELOW,
-        "left": LEFT,
-        "beside": LEFT - 6,
-        "below": (HEIGHT - BELOW + 13, HEIGHT - 6),
-        "points": sorted(points, key=lambda point: ORDER.index(point["kind"])),
-        "line": " ".join(f"{x},{y}" for x, y in sorted(line, key=lambda at: float(at[0]))),
+        "x": x,
+        "y": y,
+        "marks": sorted(marks, key=lambda mark: ORDER.index(mark["kind"])),
+        "line": stairs([p for p in shown if p.experiment.pk in front], x, y),
+        "zone": zone(x, y),
     }
 
 
-ORDER = ["missed", "beaten", "front", "best"]  # What is drawn last is on top
+def chosen_metrics(task: TuningTask, experiments: Sequence[Experiment]) -> list[tuple[str, bool]]:
+    """The metric across and the one upwards, each with whether more of it is better."""
+    each = task.objectives.each
+    if len(each) > 1:
+        return [(one.metric, one.maximize) for one in each[:2]]
+    if task.engine == "job":
+        return []
+    name = each[0].metric
+    known = {metric for one in experiments for metric in one.metrics}
+    times = [name, *limits_of(task), *LATENCIES]
+    time = next((one for one in times if one.split("_")[0] in TIMES and one in known), None)
+    rate = name if name in THROUGHPUTS else "output_throughput"
+    return [(time, False), (rate, True)] if time else []
 
 
-def kind(experiment: Experiment, front: set[int]) -> str:
-    """How its point is drawn."""
-    if not experiment.feasible:
-        return "missed"
-    return "front" if experiment.pk in front else "beaten"
+def limits_of(task: TuningTask) -> dict[str, Limit]:
+    """The service-level objectives, by metric. Those of throughput speak of all GPUs together,
+    which several objectives do not: then only those of times count."""
+    try:
+        slo = task.file.slo
+    except BadInput:  # Written by another version, whose file we cannot read
+        return {}
+    found = {
+        name: Limit(one.threshold, isinstance(one, Minimum))
+        for name, one in (slo.limits() if slo else ())
+    }
+    if task.objectives.several:
+        return {name: one for name, one in found.items() if not one.is_least}
+    return found
+
+
+def points(
+    task: TuningTask, experiments: Sequence[Experiment], chosen: Sequence[tuple[str, bool]]
+) -> list[Point]:
+    """Those that were measured at every level."""
+    found = []
+    for one in experiments:
+        if not chosen or one.status != Status.SUCCESS or one.pruned:
+            continue
+        values = one.objective_values[:2] if task.objectives.several else ()
+        values = values or [one.metrics.get(name) for name, _ in chosen]
+        if len(values) == 2 and None not in values:
+            found.append(Point(one, *values))
+    return found
+
+
+def front_of(
+    task: TuningTask,
+    measured: Sequence[Point],
+    chosen: Sequence[tuple[str, bool]],
+    found: Found,
+) -> set[int]:
+    """The keys of those on the front: the task's own, or that of these two metrics."""
+    if task.objectives.has_front:
+        return {one.pk for one in found.front}
+    able = [point for point in measured if point.experiment.feasible]
+    signs = [1 if maximize else -1 for _, maximize in chosen]
+    scores = [(signs[0] * point.x, signs[1] * point.y) for point in able]
+    return {able[index].experiment.pk for index in pareto.pareto_front(scores)}
+
+
+def drawn_as(experiment: Experiment, front: set[int], found: Found) -> str:
+    if found.best is not None and experiment.pk == found.best.pk:
+        return "best"
+    return "front" if experiment.pk in front else kind(experiment)
+
+
+def stairs(front: Sequence[Point], x: "Axis", y: "Axis") -> list[tuple[str, str, str, str]]:
+    """What the front reaches: (x1, y1, x2, y2) of the parts of a line with steps."""
+    parts = []
+    for one, other in pairwise(sorted(front, key=lambda point: (point.x, point.y))):
+        # Where less is better across, a point also reaches what is to its right, else to its left
+        corner = (other.x, one.y) if not x.maximize else (one.x, other.y)
+        for start, end in (((one.x, one.y), corner), (corner, (other.x, other.y))):
+            parts.append((x.place(start[0]), y.down(start[1]), x.place(end[0]), y.down(end[1])))
+    return parts
+
+
+def zone(x: "Axis", y: "Axis") -> dict[str, str] | None:
+    """The rectangle in which both axes' objectives are met; None without one."""
+    if x.limit is None and y.limit is None:
+        return None
+    (left, right), (bottom, top) = x.met, y.met
+    return {
+        "x": percentage(left),
+        "y": percentage(1 - top),
+        "width": percentage(right - left),
+        "height": percentage(top - bottom),
+    }
 
 
 class Axis:
-    """One objective from its least to its most measured value, over `room` of the drawing."""
+    """One metric from its least to its most, widened to its limit where that is not far off."""
 
     def __init__(
-        self, task: TuningTask, index: int, values: Sequence[float], room: tuple[int, int]
+        self,
+        task: TuningTask,
+        name: str,
+        maximize: bool,
+        values: Sequence[float],
+        limit: Limit | None,
     ) -> None:
-        objective = task.objectives.each[index]
-        words, self.unit, self.factor = metric(task, objective.metric)
-        self.index, self.room = index, room
+        words, self.unit, self.factor = metric(task, name)
+        self.maximize, self.limit = maximize, limit
+        self.title = f"{words}{f' ({self.unit})' if self.unit else ''}"
+        self.better = "more is better" if maximize else "less is better"
         self.low, self.high = min(values), max(values)
-        unit = f" ({self.unit})" if self.unit else ""
-        self.title = f"{words}{unit}, {'more' if objective.maximize else 'less'} is better"
+        wide = self.high - self.low or abs(self.high) / 10
+        if limit and self.low - wide <= limit.at <= self.high + wide:
+            self.low, self.high = min(self.low, limit.at), max(self.high, limit.at)
 
-    def at(self, value: float) -> str:
-        """Where a value is drawn."""
-        start, end = self.room
+    def share(self, value: float) -> float:
+        """Where a value is: 0 at the low end, 1 at the high one."""
         share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
-        return f"{start + (end - start) * (0.04 + 0.92 * share):.1f}"
+        return MARGIN + (1 - 2 * MARGIN) * share
+
+    def place(self, value: float) -> str:
+        return percentage(self.share(value))
+
+    def down(self, value: float) -> str:
+        """The same from the top."""
+        return percentage(1 - self.share(value))
 
     @property
-    def ends(self) -> list[tuple[str, str]]:
-        """The least and the most value, with where they are; one where all are the same."""
-        values = dict.fromkeys((self.low, self.high))
-        return [(self.at(value), number(value * self.factor)) for value in values]
+    def met(self) -> tuple[float, float]:
+        """From where to where its objective is met."""
+        if self.limit is None:
+            return 0.0, 1.0
+        at = min(1.0, max(0.0, self.share(self.limit.at)))
+        return (at, 1.0) if self.limit.is_least else (0.0, at)
 
-    def text(self, experiment: Experiment) -> str:
-        value = experiment.objective_values[self.index] * self.factor
-        return f"{number(value)} {self.unit}".rstrip()
+    @property
+    def limit_text(self) -> str:
+        """The limit in words, if it is drawn."""
+        if self.limit is None or not 0 < self.share(self.limit.at) < 1:
+            return ""
+        return f"{'at least' if self.limit.is_least else 'at most'} {self.text(self.limit.at)}"
+
+    @property
+    def limit_place(self) -> str:
+        return self.place(self.limit.at) if self.limit else ""
+
+    @property
+    def limit_down(self) -> str:
+        return self.down(self.limit.at) if self.limit else ""
+
+    @property
+    def across(self) -> list[tuple[str, str]]:
+        """Round values to write below."""
+        return [(self.place(at / self.factor), number(at)) for at in self._round()]
+
+    @property
+    def upwards(self) -> list[tuple[str, str]]:
+        return [(self.down(at / self.factor), number(at)) for at in self._round()]
+
+    def _round(self) -> list[float]:
+        return ticks(self.low * self.factor, self.high * self.factor)
+
+    def text(self, value: float) -> str:
+        return f"{number(value * self.factor)} {self.unit}".rstrip()

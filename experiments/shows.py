@@ -20,6 +20,7 @@ from experiments import live, roles
 from experiments.drawing import Drawing, frames
 from experiments.models import TuningTask
 from experiments.picture import Picture
+from experiments.task_table import View
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Visitor:
     secret: str  # The session's, which is another one after a new password
     task_id: int
     rights: roles.Rights
+    view: View
     joined: float = math.inf
     ends_with: int = 0  # The code with which its page is to be closed
 
@@ -59,10 +61,11 @@ class Ended(Exception):
 class Show:
     """One task for all pages of this process that may show the same of it."""
 
-    def __init__(self, task_id: int, rights: roles.Rights) -> None:
-        self.task_id, self.rights = task_id, rights
+    def __init__(self, task_id: int, rights: roles.Rights, view: View) -> None:
+        self.task_id = task_id
+        self.key = (task_id, rights, view)
         self.visitors: set[Visitor] = set()
-        self.picture = Picture(task_id, rights)
+        self.picture = Picture(task_id, rights, view)
         self.drawing: Drawing | None = None
         self.begun = -math.inf  # When the last whole drawing was
         self.latest: tuple[Drawing | None, list[str]] = (None, [])
@@ -100,8 +103,8 @@ class Show:
             self.forget()
 
     def forget(self) -> None:
-        if shows.get((self.task_id, self.rights)) is self:
-            del shows[self.task_id, self.rights]
+        if shows.get(self.key) is self:
+            del shows[self.key]
 
     # ── what goes on ────────────────────────────────────────────────────────────────────────
 
@@ -208,12 +211,12 @@ class Show:
             await asyncio.sleep(0 if self.visitors else CHECK)
 
 
-shows: dict[tuple[int, roles.Rights], Show] = {}
+shows: dict[tuple[int, roles.Rights, View], Show] = {}
 
 
 async def join(visitor: Visitor) -> Show:
     """The show of a task for this visitor, which hears every move from now on."""
-    key = (visitor.task_id, visitor.rights)
+    key = (visitor.task_id, visitor.rights, visitor.view)
     show = shows.get(key) or shows.setdefault(key, Show(*key))
     show.visitors.add(visitor)
     try:

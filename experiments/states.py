@@ -49,6 +49,12 @@ class Action(StrEnum):
     DELETE = "delete"
 
 
+# Those that are about a GPU, a node or a lease; others are about tasks and people
+OF_THE_POOL = frozenset(
+    {Action.QUARANTINE, Action.RETURN, Action.DRAIN, Action.UNDRAIN, Action.RELEASE}
+)
+
+
 class FailureKind(StrEnum):
     """Why an experiment failed."""
 

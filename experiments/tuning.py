@@ -12,6 +12,7 @@ from experiments.errors import MovedElsewhere
 from experiments.estimate import estimate
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import Objectives
+from experiments.repeats import Certainty
 from experiments.space import Configuration
 from experiments.states import ENDED, Status, TaskStatus
 from experiments.strategies import STRATEGIES
@@ -199,18 +200,32 @@ def finish(task: TuningTask, experiments: Sequence[Past]) -> None:
         return
 
 
+class Found(NamedTuple):
+    """What a task has found so far: its winner, and what that is to be seen with."""
+
+    best: Experiment | None
+    front: list[Experiment]
+    sure: Certainty | None  # How sure the winner is; None of a front
+    baseline: Experiment | None  # The engine's defaults, measured
+
+
+def found_by(task: TuningTask, experiments: Sequence[Experiment]) -> Found:
+    """All of it, worked out once."""
+    front, sure = front_of(task, experiments), repeats.certainty(task, experiments)
+    best = next((e for e in experiments if sure and e.number == sure.winner.number), None)
+    if front:
+        index = scoring.best([(e.objective_score, True) for e in front], task.objectives.maximize)
+        best = None if index is None else front[index]
+    return Found(best, front, sure, baseline_of(experiments))
+
+
 def best_of(task: TuningTask, experiments: Sequence[Experiment]) -> Experiment | None:
     """The winner so far: feasible, and the best of all its measurements; the older one of equals;
     never a pruned one.
 
     Of a Pareto front that is the one with the largest product of ratios to any other experiment.
     """
-    front = front_of(task, experiments)
-    if front:
-        index = scoring.best([(e.objective_score, True) for e in front], task.objectives.maximize)
-        return None if index is None else front[index]
-    sure = repeats.certainty(task, experiments)
-    return next((e for e in experiments if sure and e.number == sure.winner.number), None)
+    return found_by(task, experiments).best
 
 
 def front_of(task: TuningTask, experiments: Sequence[Experiment]) -> list[Experiment]:

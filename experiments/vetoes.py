@@ -93,6 +93,7 @@ def on_page(task: TuningTask) -> dict[str, Any]:
 def _row(veto: Veto) -> dict[str, Any]:
     return {
         "number": veto.pk,
+        "at": veto.created_at,
         "parameters": pairs(veto),
         "state": STATES[VetoState(veto.state)],
         "tone": "bad" if veto.state == VetoState.STANDING else "gone",

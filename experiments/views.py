@@ -1,6 +1,7 @@
 """The live page of a task, and its buttons: each a POST, each one audited action."""
 
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -17,6 +18,7 @@ from experiments.guard import by_htmx, is_key, only_for
 from experiments.models import TuningTask
 from experiments.sections import HIGHEST_PRIORITY
 from experiments.states import TaskStatus
+from experiments.task_table import View
 from gpupool import PoolUnreachable
 
 LIVE = "admin:experiments_tuningtask_live"
@@ -29,9 +31,11 @@ QUESTIONS = ("cancel", "change", "clone", "extend")  # The actions that ask befo
 def live_page(request: HttpRequest, task_id: int) -> HttpResponse:
     """The page that shows a task and keeps itself up to date."""
     task = get_object_or_404(TuningTask, pk=task_id)
+    view = View.of(request.GET.dict())
     context = {
         **admin.site.each_context(request),
-        "drawing": picture.draw(task_id, roles.rights(request.user)).fragments,
+        "drawing": picture.draw(task_id, roles.rights(request.user), view).fragments,
+        "view": view,
         "may_change": roles.may_steer(request.user),
         "task": task,
         "title": task.name,
@@ -90,9 +94,15 @@ def act(request: HttpRequest, task_id: int, verb: str) -> HttpResponse:
     if not by_htmx(request):
         return redirect(LIVE, task_id)
     # The parts of the page too: its socket may be away at this moment
-    drawing = picture.draw(task_id, roles.rights(request.user))
+    drawing = picture.draw(task_id, roles.rights(request.user), view_of(request))
     context = {"fragments": drawing.fragments.values()}
     return render(request, "experiments/live/answer.html", context)
+
+
+def view_of(request: HttpRequest) -> View:
+    """How the page is looked at from which a button was pressed."""
+    address = urlsplit(request.headers.get("HX-Current-URL", ""))
+    return View.of(dict(parse_qsl(address.query)))
 
 
 def go_to(request: HttpRequest, address: str) -> HttpResponse:

@@ -7,6 +7,8 @@
     return Math.min(500 * Math.pow(2, tries), 5000) * (0.5 + Math.random() / 2);
   };
   htmx.config.includeIndicatorStyles = false;
+  htmx.config.allowNestedOobSwaps = false; // A page in another view has the same parts inside
+  htmx.config.historyCacheSize = 0; // What is shown is of now; and it is not for the browser's storage
 
   function say(text, state) {
     var dot = document.getElementById("connection");

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -74,7 +75,7 @@ def test_several_objectives_are_drawn_and_their_front_is_marked(page: Page) -> N
     page.evaluate("window.sameDocument = true")
     page.get_by_role("button", name="Start").click()
     expect(status(page)).to_have_text("COMPLETED", timeout=SOON)
-    expect(page.locator("#live-winner circle")).to_have_count(3)
+    expect(page.locator("#live-charts .at-scatter .at-mark")).to_have_count(3)
     expect(page.locator("#live-winner")).to_contain_text(
         "One of 3 on the Pareto front: #1, #2, #3."
     )
@@ -99,6 +100,85 @@ def test_pointing_at_an_experiment_marks_it_in_every_part(page: Page) -> None:
         expect(pointed).to_have_attribute("data-n", "4")
     page.locator("#live-rows tr[data-n='2'] a").focus()
     expect(page.locator("#live-charts .at-mark.at-pointed")).to_have_attribute("data-n", "2")
+
+
+def gated(page: Page, name: str, gate: Path) -> None:
+    """1 and 3 work, 2 fails, 4 works once the gate is there; ends when only that one runs."""
+    script = (
+        f"if test $AUTOTUNER_X = 4; then until test -e {gate}; do sleep 0.1; done; fi; "
+        "test $AUTOTUNER_X != 2 && echo '{{\"speed\": '$AUTOTUNER_X'}}'"
+    )
+    add(page, name, command=f"sh\n-c\n{script}", search_space="x: 3, 1, 2, 4")
+    page.get_by_role("button", name="Start").click()
+    expect(rows(page).filter(has_text="BENCHMARKING")).to_have_count(1, timeout=SOON)
+    expect(rows(page).filter(has_text="SUCCESS")).to_have_count(2, timeout=SOON)
+    expect(rows(page).filter(has_text="FAILED")).to_have_count(1, timeout=SOON)
+
+
+def numbers(page: Page) -> list[str]:
+    return [
+        str(text).lstrip("#") for text in rows(page).locator("td:first-child").all_inner_texts()
+    ]
+
+
+def test_a_filter_acts_on_the_table_and_the_charts_and_survives_an_update(
+    page: Page, product: Product
+) -> None:
+    gate = product.folder / "gate-of-the-filter"
+    gated(page, "filtered", gate)
+    page.locator("#only-succeeded").click()
+    expect(page).to_have_url(re.compile("only=succeeded"))
+    expect(rows(page)).to_have_count(2)
+    expect(page.locator("#connection")).to_have_text("live", timeout=SOON)
+    page.evaluate("window.sameDocument = true")
+    for part in ("#live-strip .at-block", "#live-lanes .at-bar", "#live-charts .at-mark"):
+        expect(page.locator(f"{part}[data-n='3']").first).to_have_css("opacity", "0.08")
+        expect(page.locator(f"{part}[data-n='1']").first).to_have_css("opacity", "1")
+    gate.touch()
+    expect(status(page)).to_have_text("COMPLETED", timeout=SOON)
+    expect(rows(page)).to_have_count(3)
+    expect(page.locator("#live-charts .at-mark[data-n='3']")).to_have_css("opacity", "0.08")
+    expect(page.locator("#only-succeeded")).to_have_attribute("aria-current", "true")
+    expect(page.locator("#only-succeeded")).to_contain_text("3")
+    page.reload()
+    expect(rows(page)).to_have_count(3)
+    page.locator("#only-all").click()
+    expect(rows(page)).to_have_count(4)
+    expect(page.locator("#live-charts .at-mark[data-n='3']")).to_have_css("opacity", "1")
+
+
+def test_the_table_is_sorted_with_the_keyboard_and_stays_so_after_an_update(
+    page: Page, product: Product
+) -> None:
+    gate = product.folder / "gate-of-the-order"
+    gated(page, "sorted", gate)
+    page.locator("#sort-score").focus()
+    page.keyboard.press("Enter")
+    head = page.locator("th", has=page.locator("#sort-score"))
+    expect(head).to_have_attribute("aria-sort", "descending")
+    expect(page.locator("#sort-score")).to_be_focused()
+    assert numbers(page)[:2] == ["1", "2"]
+    page.keyboard.press("Enter")
+    expect(head).to_have_attribute("aria-sort", "ascending")
+    expect(page).to_have_url(re.compile("sort=score"))
+    assert numbers(page)[:2] == ["2", "1"]
+    expect(page.locator("#connection")).to_have_text("live", timeout=SOON)
+    gate.touch()
+    expect(status(page)).to_have_text("COMPLETED", timeout=SOON)
+    expect(rows(page).nth(2)).to_contain_text("x=4")
+    assert numbers(page) == ["2", "1", "4", "3"]  # What failed has no score
+
+
+def test_the_log_has_what_happened_in_the_readers_own_time(page: Page) -> None:
+    add(page, "logged", max_experiments="1")
+    page.get_by_role("button", name="Start").click()
+    expect(status(page)).to_have_text("COMPLETED", timeout=SOON)
+    log = page.locator("#live-log li")
+    expect(log.first).to_contain_text("COMPLETED")
+    expect(log.filter(has_text="is measured")).to_have_count(1)
+    moment = log.first.locator("time")
+    expect(moment).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
+    expect(moment).to_have_attribute("title", re.compile(r"\(UTC[+−]\d\d:\d\d\)"))
 
 
 def test_a_task_is_cancelled_with_its_button(page: Page) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from experiments import pages, picture, repeats, roles
+from experiments import picture, roles, task_numbers, task_table, tuning
 from experiments.figures import elapsed, number, objective, percent, plain
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status, TaskStatus
@@ -82,15 +82,17 @@ def test_a_page_moves_while_something_runs(
     assert picture.draw(task.pk, roles.Rights(steer=True)).is_moving is is_moving
 
 
-def test_a_page_of_a_long_task_takes_three_queries(
+def test_a_page_takes_the_same_few_queries_however_long_the_task_is(
     make_task: Callable[..., TuningTask],
     make_experiment: Callable[..., Experiment],
     django_assert_num_queries: Any,
 ) -> None:
     task = make_task()
+    done: dict[str, Any] = {"status": Status.SUCCESS, "feasible": True, "objective_score": 1.0}
     for _ in range(20):
-        make_experiment(task)
-    with django_assert_num_queries(3):  # Itself, its experiments, its vetoes
+        make_experiment(task, **done)
+    # Itself, its experiments, its vetoes, the winner's levels, the audit, the newest moves
+    with django_assert_num_queries(6):
         picture.draw(task.pk, roles.Rights(steer=True))
 
 
@@ -105,8 +107,8 @@ def test_a_gain_is_green_and_the_defaults_are_the_best_where_there_is_none(
     done: dict[str, Any] = {"status": Status.SUCCESS, "feasible": True}
     base = make_experiment(task, is_baseline=True, objective_score=100.0, **done)
     best = make_experiment(task, objective_score=100.0 * (1 + share), **done)
-    sure = repeats.certainty(task, [base, best])
-    figure = pages.gain_number(task, [base, best], base, sure)
+    found = tuning.found_by(task, [base, best])
+    figure = task_numbers.gain_number(task, [base, best], found)
     assert (figure["value"], figure["tone"]) == (gain, "good" if share > 0 else "")
 
 
@@ -115,7 +117,8 @@ def test_defaults_that_failed_are_said(
 ) -> None:
     task = make_task()
     base = make_experiment(task, is_baseline=True, status=Status.FAILED)
-    assert pages.gain_number(task, [base], None, None)["note"] == "the defaults failed"
+    found = tuning.found_by(task, [base])
+    assert task_numbers.gain_number(task, [base], found)["note"] == "the defaults failed"
 
 
 def test_a_job_shows_its_own_metrics(
@@ -124,16 +127,15 @@ def test_a_job_shows_its_own_metrics(
     task = make_task(objective="maximize_throughput")
     task.engine, task.objective = "job", "maximize_speed"
     made = make_experiment(task, metrics={"speed": 1.0, "memory": 2.0, "loss": 3.0})
-    assert [column.title for column in pages.columns_of(task, [made])] == ["memory", "loss"]
+    assert [column.title for column in task_table.columns_of(task, [made])] == ["memory", "loss"]
 
 
 def test_a_front_is_marked_drawn_and_explained(task_with_a_front: TuningTask) -> None:
     html = picture.draw(task_with_a_front.pk, roles.Rights()).fragments
     assert html["rows"].count("◆ on the front") == 1 and html["rows"].count("★ best") == 1
     assert "One of 2 on the Pareto front: #4, #5." in html["winner"]
-    assert html["winner"].count("<circle") == 6
-    assert "#5: 150 tok/s, 500 ms" in html["winner"]
-    assert "ttft p90 (ms), less is better" in html["winner"]
+    assert "#5: 150 tok/s, 500 ms" in html["charts"]
+    assert "ttft p90 (ms), less is better" in html["charts"]
 
 
 def test_weights_have_columns_for_each_objective_and_no_front(
@@ -143,16 +145,7 @@ def test_weights_have_columns_for_each_objective_and_no_front(
     measured(make_experiment, task, 150.0, 0.5)
     html = picture.draw(task.pk, roles.Rights()).fragments
     assert "ttft p90 ms" in html["rows"] and ">500</td>" in html["rows"]
-    assert "on the front" not in html["rows"] and "<svg" not in html["winner"]
-
-
-def test_one_objective_has_no_chart(
-    make_task: Callable[..., TuningTask], make_experiment: Callable[..., Experiment]
-) -> None:
-    task = make_task()
-    for _ in range(2):
-        measured(make_experiment, task, 150.0)
-    assert "<svg" not in picture.draw(task.pk, roles.Rights()).fragments["winner"]
+    assert "on the front" not in html["rows"]
 
 
 def test_a_pruned_experiment_says_why_and_its_score_is_about(
@@ -167,9 +160,9 @@ def test_a_pruned_experiment_says_why_and_its_score_is_about(
         objective_score=61.0,
         metrics={"output_throughput": 60.0},
     )
-    context = pages.live(one.task, roles.Rights())
-    (row,) = context["rows"]
+    found = tuning.found_by(one.task, [one])
+    (row,) = task_table.table(one.task, [one], found, task_table.View(), NOW)["rows"]
     assert (row["remark"], row["score"], row["is_best"]) == ("pruned", "≈ 61", False)
     assert not any(text for _, text in row["metrics"])
     assert why in picture.draw(one.task_id, roles.Rights()).fragments["rows"]
-    assert context["winner"] is None
+    assert found.best is None

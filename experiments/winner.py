@@ -1,0 +1,73 @@
+"""The best configuration of a task on its page: how to launch it, and how it compares."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments import masking, reports
+from experiments.errors import BadInput
+from experiments.figures import ENGINE_COLUMNS, Column, goals, percent, plain, reached
+from experiments.models import Experiment, TuningTask
+from experiments.objectives import THROUGHPUTS
+from experiments.tuning import Found
+
+Levels = Sequence[Mapping[str, Any]]
+
+
+def winner(task: TuningTask, found: Found, columns: Sequence[Column]) -> dict[str, Any] | None:
+    """None before there is one."""
+    best, other = found.best, found.baseline
+    if best is None:
+        return None
+    if other is not None and other.pk == best.pk:
+        other = None
+    try:
+        command = reports.launch_line(task, best)
+    except BadInput as problem:  # Written by another version, whose file we cannot read
+        command = f"# {problem}"
+    theirs = reached(task, other) if other else [("", "")] * len(goals(task))
+    pairs = zip(theirs, reached(task, best), strict=True)
+    compared = [(title, before, now) for (_, before), (title, now) in pairs]
+    compared += [
+        (column.title, column.text(other.metrics) if other else "", column.text(best.metrics))
+        for column in columns
+    ]
+    return {
+        "number": best.number,
+        "parameters": [(k, plain(v)) for k, v in masking.data(best.parameters).items()],
+        "command": command,
+        "has_other": other is not None,
+        "compared": [line for line in compared if line[2]],
+        "level_titles": [column.title for column in ENGINE_COLUMNS],
+        "levels": level_by_level(best, other) if task.engine != "job" else [],
+    }
+
+
+def level_by_level(best: Experiment, other: Experiment | None) -> list[dict[str, Any]]:
+    """Each load level of the winner, beside the same level of the defaults. One query."""
+    wanted = [one.pk for one in (best, other) if one is not None]
+    found = dict(Experiment.objects.filter(pk__in=wanted).values_list("pk", "levels"))
+    before = {level["label"]: level for level in found.get(other.pk, ())} if other else {}
+    return [
+        {
+            "label": level["label"],
+            "cells": [
+                compared(
+                    column, before.get(level["label"], {}).get("metrics", {}), level["metrics"]
+                )
+                for column in ENGINE_COLUMNS
+            ],
+        }
+        for level in found.get(best.pk, ())
+    ]
+
+
+def compared(column: Column, before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """A figure before and now; `tone` says whether it is better now."""
+    old, new = before.get(column.metric), now.get(column.metric)
+    change, tone = "", ""
+    if old and new is not None:
+        share = new / old - 1
+        is_better = (share > 0) == (column.metric in THROUGHPUTS)
+        change = percent(share)
+        tone = "" if abs(share) < 0.0005 else "good" if is_better else "bad"
+    return {"before": column.text(before), "now": column.text(now), "change": change, "tone": tone}
