@@ -110,7 +110,17 @@
       mark();
     }
   }
-  document.addEventListener("pointerover", point);
+  // A page that scrolls below a pointer at rest, as when the keyboard's focus moves, points at nothing.
+  var at = "";
+  function place(event) {
+    return event.screenX + "," + event.screenY;
+  }
+  document.addEventListener("pointermove", function (event) { at = place(event); });
+  document.addEventListener("pointerover", function (event) {
+    if (place(event) !== at) {
+      point(event);
+    }
+  });
   document.addEventListener("focusin", point);
   document.addEventListener("htmx:wsAfterMessage", mark);
   document.addEventListener("htmx:afterSettle", mark);
