@@ -5,7 +5,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -76,9 +76,9 @@ class Lease:
         return cls(**known)
 
 
-def granted(answer: Sequence[str]) -> Lease:
-    """A lease as the scripts tell it: its text, and the millisecond it ends."""
-    text, ends = answer
+def granted(told: str) -> Lease:
+    """A lease as the scripts tell it: the millisecond it ends, and its JSON."""
+    ends, _, text = told.partition(" ")
     return Lease.from_json(text, ends_at=float(ends) / 1000)
 
 

@@ -133,20 +133,10 @@ class GpuPool:
         for name, text in (("holder", holder), ("group", group)):
             if min(text, default=" ") < " ":
                 raise ValueError(f"{name}: {text!r} has control characters")
-        request = {
-            "holder": holder,
-            "gpus": gpus,
-            "min_memory_mb": min_memory_mb,
-            "min_host_memory_mb": min_host_memory_mb,
-            "group": group,
-            "group_limit": group_limit,
-            "priority": priority,
-            "expected": expected,
-        }
-        if since is not None:
-            request["since"] = round(since * 1000)
-        answer = self._call("acquire", json.dumps(request))
-        return int(answer[0]) / 1000 if len(answer) == 1 else granted(answer)
+        age = "" if since is None else _ms(since)
+        terms = (gpus, min_memory_mb, min_host_memory_mb, group, group_limit, priority, expected)
+        answer = self._call("acquire", "\n".join(map(str, (holder, *terms, age))))
+        return answer / 1000 if isinstance(answer, int) else granted(answer)
 
     def stop_waiting(self, holder: str) -> Lease | None:
         """Forget the holder's request. The lease, if it was granted one meanwhile."""
@@ -179,8 +169,7 @@ class GpuPool:
 
     def reap(self) -> list[Lease]:
         """End the leases whose time is over and return those that no other call has ended."""
-        ended = self._call("tick")
-        return [granted(pair) for pair in zip(ended[::2], ended[1::2], strict=True)]
+        return [granted(told) for told in self._call("tick")]
 
     def keep_alive(self, lease: Lease, **options: Any) -> KeepAlive:
         """A context manager that renews the lease, and knows when it is lost.
@@ -204,7 +193,7 @@ class GpuPool:
         None when some may have been missed, and at least every so many seconds: look yourself.
         """
         for text in self.notices(holders).each(stop, at_least_every):
-            yield granted(json.loads(text)) if text else None
+            yield granted(text) if text else None
 
     # ── operators ───────────────────────────────────────────────────────────────────────────
 

@@ -1,7 +1,6 @@
 """GPUs for any Python program: waited for in turn, held within a block, given back at its end."""
 
 import asyncio
-import json
 import os
 import threading
 import uuid
@@ -142,7 +141,7 @@ class LeaseRequest:
                 if self._given_up.is_set():  # It may have been rung before we listened
                     break
                 if text := self._notices.wait(max(0.0, min(left, self._repeat_every))):
-                    return granted(json.loads(text))
+                    return granted(text)
             except RedisError:
                 if left <= 0:
                     raise

@@ -4,7 +4,7 @@ Every key begins with the prefix, which is a hash tag, so that all are in one sl
 Each script is told all of them, in this order:
 
     book    hash: everything that is looked up by its name, see below
-    free    hash: node of which something may be free -> what, or '': to be looked up
+    free    hash: node of which something is free -> which of its rows: see free.lua
     held    hash: GPU -> the id of its lease, the millisecond it may be free, its node
     sizes   hash: node -> what it has to grant in all: see `size_of` in free.lua
     shapes  hash: shape -> how many requests of it are in the queue
@@ -16,11 +16,12 @@ Each script is told all of them, in this order:
 
 The book has, by name:
 
-    epoch, run (of Redis), opens, clock, wall, token, requests: see state.lua
+    epoch <form>, run (of Redis), opens, clock, wall, token, requests: see state.lua
     node <name>, heard <name>   JSON of its GPUs and host memory, as last published, for people;
                                 the millisecond it was last heard from
     draining <node>             why nothing more is granted there
     offer <node>                JSON of what it has to grant; not of a draining or silent node
+    rows <node>                 the GPUs of its offer that can be granted, a line each: see free.lua
     host <node>                 MiB of host memory that its leases have reserved
     quarantine <GPU>            JSON: node, why, until
     lease <id>                  JSON of the lease, without its end
@@ -51,10 +52,10 @@ KEYS = ("book", "free", "held", "sizes", "shapes", "queue", "due")
 # Before each script: what it may need, in this order. Most of it is a function of that name, called
 # where it is needed: to make the functions inside costs time, and most calls need few of them.
 SHARED = (
-    *("state", "nodes", "queue", "books", "free"),
+    *("state", "free", "nodes", "queue", "books"),
     *("several", "choice", "place", "reserve", "order", "turn"),
 )
-RUN_AT_ONCE = ("state", "books", "turn")
+RUN_AT_ONCE = ("state", "free", "books", "turn")
 
 
 def connect(url: str) -> redis.Redis:

@@ -3,10 +3,11 @@
 
 local function count_lease(name, change, limit)
   if name ~= '' then
-    local group = queue().group_of(name)
+    local queue = queue()
+    local group = queue.group_of(name)
     group.limit = limit or group.limit
     group.leases = math.max(0, group.leases + change)
-    queue().settle(group)
+    queue.settle(group)
   end
 end
 
@@ -44,21 +45,27 @@ local function finish(id)
     call('HDEL', BOOK, host)
   end
   count_lease(lease.group, -1)
-  reopen(lease.node)
+  mark({name = lease.node}, lease.gpus, '1')
   return text
 end
 
--- When the lease ends; nil when it has ended.
-local function end_of(id)
-  return call('ZSCORE', DUE, 'lease ' .. id) or nil
+-- A lease as it is told to people and programs: the millisecond it ends, and its JSON.
+local function told(text, ends)
+  return ends .. ' ' .. text
 end
 
--- The holder's lease as {text, millisecond it ends}; nil when it has none. After lost data, it is told to
+-- The lease with this id, as `told`; nil when it has ended.
+local function find(id)
+  local text = call('HGET', BOOK, 'lease ' .. id)
+  return text and told(text, call('ZSCORE', DUE, 'lease ' .. id)) or nil
+end
+
+-- The holder's lease, as `told`; nil when it has none. After lost data, it is told to
 -- nobody until all could say again what they hold: it may have been given back, and its GPUs be
 -- another's, also when it was renewed since, by a message that came late.
 local function lease_of(holder)
   local id = now >= opens and call('HGET', BOOK, 'holder ' .. holder)
-  return id and {call('HGET', BOOK, 'lease ' .. id), end_of(id)} or nil
+  return id and find(id) or nil
 end
 
 -- Let the holder know that its lease has ended, or will not be renewed.
@@ -68,13 +75,12 @@ end
 
 -- What time alone has ended ---------------------------------------------------------------------
 
-local ended = {} -- the leases that ended now, flat: text, end, text, …
+local ended = {} -- the leases that ended now, as `told`
 local over = call('ZRANGEBYSCORE', DUE, '-inf', now, 'WITHSCORES')
 for i = 1, #over, 2 do
   local kind, name = string.match(over[i], '^(%l+) (.*)$')
   if kind == 'lease' then
-    table.insert(ended, finish(name))
-    table.insert(ended, over[i + 1])
+    table.insert(ended, told(finish(name), over[i + 1]))
     tell(name)
   elseif kind == 'request' then
     queue().dequeue(name, 0)

@@ -18,12 +18,20 @@ local function best_one(gpus)
   return {chosen}
 end
 
--- The best of the GPUs for the request, whose free memory is within 20 % of each other; nil when
--- there are not enough. Also on how many islands they are, and their mean score in hundredths.
-local function choose(gpus, request)
+-- The best of what the node has left for the request, whose free memory is within 20 % of each other;
+-- nil when there are not enough. Also on how many islands they are, and their mean score in hundredths.
+local function choose(node, request)
+  local function fits(gpu)
+    return gpu.free >= request.min_memory_mb and (request.gpus == 1 or gpu.island >= 0)
+  end
+  local islands_are_alike = node.most == 1 or node.most == #node.mask
+  if request.gpus == 1 and islands_are_alike and not node.left then
+    local gpu = first_free(node, fits) -- Without a look at the others
+    return gpu and {gpu}, 1, gpu and gpu.score
+  end
   local fitting = {}
-  for _, gpu in ipairs(gpus) do
-    if gpu.free >= request.min_memory_mb and (request.gpus == 1 or gpu.island >= 0) then
+  for _, gpu in ipairs(left_of(node)) do
+    if fits(gpu) then
       table.insert(fitting, gpu)
     end
   end

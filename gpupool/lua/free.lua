@@ -1,27 +1,45 @@
 -- What is free on the nodes.
 --
--- FREE has, for each node with something free, "how many, the best score, the most on one island"
--- and the GPUs as JSON; or nothing, when it has changed and has to be looked up. Written down is
--- what a script has looked up and left as it was.
+-- The book has the `rows` of each node: how many GPUs it can grant, the best score, the most on one
+-- island; and for each GPU a line, the best first, all of one width. FREE has, for each node with
+-- something free: how many, the best score and the most on one island that it may have, and for each
+-- row 1 or 0: whether it is free.
 
-local function gpu_of(row)
-  return {uuid = row[1], index = row[2], free = row[3], total = row[4], score = row[5], island = row[6]}
+local function write_free(node)
+  local _, count = string.gsub(node.mask, '1', '')
+  if count == 0 then
+    call('HDEL', FREE, node.name)
+  else
+    call('HSET', FREE, node.name, table.concat({count, node.best, node.most, node.mask}, ' '))
+  end
 end
 
--- The GPUs of a node that nobody has and that are sound, each {uuid, index, free, total, score, island}.
--- An island is a set of NVLink neighbours; below 0 is a MIG instance, which only works alone.
-local function look_up(name)
-  local text = call('HGET', BOOK, 'offer ' .. name)
-  local gpus, uuids, left = text and cjson.decode(text).gpus or {}, {}, {}
-  for i, gpu in ipairs(gpus) do
-    uuids[i] = gpu[1]
+-- Whether the node has rows; they are read once.
+local function has_rows(node)
+  if not node.lines then
+    local size, best, most, lines =
+      string.match(call('HGET', BOOK, 'rows ' .. node.name) or '', '^(%d+) (%S+) (%d+)(.*)$')
+    node.lines, node.size, node.best, node.most = lines, tonumber(size), tonumber(best), tonumber(most)
   end
-  for i, entry in ipairs(#gpus > 0 and call('HMGET', HELD, unpack(uuids)) or {}) do
-    if not entry and not gpus[i][7] then
-      left[#left + 1] = gpu_of(gpus[i])
+  return node.lines
+end
+
+-- Say of GPUs of a node that they are free ('1') or not ('0'). One that it cannot grant is in no row.
+local function mark(node, uuids, is_free)
+  if not has_rows(node) then
+    return
+  end
+  local mask = node.mask or string.match(call('HGET', FREE, node.name) or '', '%d+$')
+  mask = mask or string.rep('0', node.size)
+  for _, uuid in ipairs(uuids) do
+    local found = string.find(node.lines, '\n' .. uuid .. '\n', 1, true)
+    if found then
+      local before = (found - 1) / (#node.lines / node.size)
+      mask = string.sub(mask, 1, before) .. is_free .. string.sub(mask, before + 2)
     end
   end
-  return left
+  node.mask = mask
+  write_free(node)
 end
 
 -- How large a node is, as `write_offer` has written; nil when nothing is granted there.
@@ -38,26 +56,6 @@ local function size_of(name)
   }
 end
 
--- How many there are, the best score (they are in its order), and the most on one island.
-local function outline(gpus)
-  local most, on = 0, {}
-  for _, gpu in ipairs(gpus) do
-    local count = (on[gpu.island] or 0) + 1
-    on[gpu.island] = count
-    most = math.max(most, count)
-  end
-  return #gpus, gpus[1].score, most
-end
-
-local function write_free(node)
-  local rows = {}
-  for i, gpu in ipairs(node.free) do
-    rows[i] = {gpu.uuid, gpu.index, gpu.free, gpu.total, gpu.score, gpu.island}
-  end
-  local count, best, most = outline(node.free)
-  call('HSET', FREE, node.name, table.concat({count, best, most, cjson.encode(rows)}, ' '))
-end
-
 local function goes_before(a, b)
   if a.best ~= b.best then
     return a.best > b.best
@@ -68,51 +66,52 @@ local function goes_before(a, b)
   return a.name < b.name
 end
 
--- The nodes that have something free, the best first: {name, count, best, most, left, free}. `left`
--- are its free GPUs less those that older requests keep, both nil until they are wanted.
+-- The nodes that have something free, the best first: {name, count, best, most, mask, left}. `count` is
+-- that of `left`: its free GPUs less those that older requests keep, nil until they are wanted. `best`
+-- and `most` may be too high.
 local function open_nodes()
   local open, flat = {}, call('HGETALL', FREE)
   for i = 1, #flat, 2 do
-    local node = {name = flat[i]}
-    if flat[i + 1] == '' then
-      node.left = look_up(node.name)
-      node.free, node.is_new = node.left, true
-      if #node.left > 0 then
-        node.count, node.best, node.most = outline(node.left)
-      else
-        call('HDEL', FREE, node.name)
-      end
-    else
-      local count, best, most, rows = string.match(flat[i + 1], '^(%d+) (%d+) (%d+) (.*)$')
-      node.count, node.best, node.most = tonumber(count), tonumber(best), tonumber(most)
-      node.rows = rows
-    end
-    if node.count then
-      open[#open + 1] = node
-    end
+    local count, best, most, mask = string.match(flat[i + 1], '^(%d+) (%S+) (%d+) (%d+)$')
+    open[#open + 1] = {
+      name = flat[i], count = tonumber(count), best = tonumber(best), most = tonumber(most), mask = mask,
+    }
   end
   table.sort(open, goes_before)
   return open
 end
 
--- Write down what was looked up and has not changed.
-local function close_nodes(open)
-  for _, node in ipairs(open) do
-    if node.is_new then
-      write_free(node)
+-- What is in a node's row: {uuid, index, free, total, score, island}. An island is a set of NVLink
+-- neighbours; below 0 is a MIG instance, which only works alone.
+local function gpu_in(node, row)
+  local width = has_rows(node) and #node.lines / node.size
+  local uuid, index, free, total, score, island = string.match(
+    string.sub(node.lines, (row - 1) * width + 1, row * width), '^\n([^\n]*)\n(%S+) (%S+) (%S+) (%S+) (%S+)'
+  )
+  return {
+    uuid = uuid, index = tonumber(index), free = tonumber(free), total = tonumber(total),
+    score = tonumber(score), island = tonumber(island),
+  }
+end
+
+-- The best of the node's free GPUs that suits; nil when none does.
+local function first_free(node, suits)
+  local row = string.find(node.mask, '1', 1, true)
+  while row do
+    local gpu = gpu_in(node, row)
+    if suits(gpu) then
+      return gpu
     end
+    row = string.find(node.mask, '1', row + 1, true)
   end
 end
 
 local function left_of(node)
   if not node.left then
     node.left = {}
-    for i, gpu in ipairs(cjson.decode(node.rows)) do
-      node.left[i] = gpu_of(gpu)
-    end
-    node.free = node.left
+    first_free(node, function(gpu)
+      table.insert(node.left, gpu)
+    end)
   end
   return node.left
 end
-
-return {size_of = size_of, open_nodes = open_nodes, close_nodes = close_nodes, left_of = left_of}

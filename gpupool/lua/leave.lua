@@ -2,7 +2,7 @@
 --
 -- ARGV[3]  holder
 --
--- Returns {lease, millisecond it ends} when one was granted meanwhile, else nil.
+-- Returns the lease as `told` when one was granted meanwhile, else nil.
 
 queue().dequeue(ARGV[3], 0)
 schedule()

@@ -8,7 +8,7 @@
 -- shape by shape, always the oldest head of all, until nothing is left to give. The work depends on
 -- how many nodes and shapes there are, not on how many wait.
 
-local free, place = free(), place()
+local place = place()
 
 local function head_after(shape, last)
   local found = call('ZRANGEBYLEX', QUEUE, last, '(' .. shape .. '\1', 'LIMIT', 0, 1)[1]
@@ -44,8 +44,7 @@ end
 local function serve(request, open, reserve)
   local node, gpus = place.place(request, open)
   if node then
-    local lease = place.grant(request, node, gpus)
-    call('PUBLISH', CHANNEL .. 'granted:' .. request.holder, cjson.encode(lease))
+    call('PUBLISH', CHANNEL .. 'granted:' .. request.holder, place.grant(request, node, gpus))
     return node.count > 0 and open or without_the_full(open)
   end
   if request.gpus == 1 and request.min_host_memory_mb == 0 then
@@ -66,11 +65,11 @@ end
 
 -- Grant everything that can be granted now.
 local function serve_all()
-  local all, heads = free.open_nodes(), {}
-  local open, reserve = all, reserve()
+  local open, heads = open_nodes(), {}
   if #open == 0 then
     return
   end
+  local reserve = reserve()
   for _, shape in ipairs(call('HKEYS', SHAPES)) do
     heads[shape] = head_after(shape, '[' .. shape .. '\0')
   end
@@ -81,7 +80,6 @@ local function serve_all()
     open = still_open or open
     head = oldest(heads)
   end
-  free.close_nodes(all)
 end
 
 return serve_all

@@ -1,13 +1,13 @@
 -- Where a request gets its GPUs, and the grant.
 
-local free, choose = free(), choice()
+local choose = choice()
 
 local function host_memory_fits(node, request)
   if request.min_host_memory_mb == 0 then
     return true
   end
   local reserved = tonumber(call('HGET', BOOK, 'host ' .. node.name) or 0)
-  return not node.host_is_kept and reserved + request.min_host_memory_mb <= free.size_of(node.name).host
+  return not node.host_is_kept and reserved + request.min_host_memory_mb <= size_of(node.name).host
 end
 
 -- Whether GPUs on so many islands with this score, of a node with so many left, go before the best.
@@ -32,7 +32,7 @@ local function place(request, open)
     if node.count >= request.gpus and is_better(
       best, math.ceil(request.gpus / node.most), node.best, node.count, node.name
     ) and host_memory_fits(node, request) then
-      local set, islands, score = choose(free.left_of(node), request)
+      local set, islands, score = choose(node, request)
       if set and is_better(best, islands, score, node.count, node.name) then
         best = {node = node, gpus = set, islands = islands, score = score}
       end
@@ -51,7 +51,7 @@ local function without(gpus, mine)
   return left
 end
 
--- Write the lease down and say so. Returns {its text, the millisecond it ends}.
+-- Write the lease down. Returns it as `told`.
 local function grant(request, node, gpus, is_new_request)
   table.sort(gpus, function(a, b) return a.index < b.index end)
   local uuids, mine = {}, {}
@@ -59,15 +59,9 @@ local function grant(request, node, gpus, is_new_request)
     uuids[i] = gpu.uuid
     mine[gpu.uuid] = true
   end
-  local has_kept = node.left ~= node.free
-  node.free = without(node.free, mine)
-  node.left = has_kept and without(node.left, mine) or node.free
-  node.count, node.is_new = #node.left, false
-  if #node.free == 0 then
-    call('HDEL', FREE, node.name)
-  elseif node.rows then
-    call('HSET', FREE, node.name, '')
-  end
+  mark(node, uuids, '0')
+  node.left = node.left and without(node.left, mine)
+  node.count = node.left and #node.left or node.count - #gpus
   token = token + 1
   local lease = {
     id = redis.sha1hex(token .. ' ' .. time[1] .. time[2] .. ' ' .. request.holder),
@@ -89,7 +83,7 @@ local function grant(request, node, gpus, is_new_request)
     count_lease(request.group, 1, request.group_limit)
   end
   record(lease, text)
-  return {text, now + ttl}
+  return told(text, now + ttl)
 end
 
 return {place = place, grant = grant}

@@ -44,6 +44,5 @@ if call('HEXISTS', BOOK, 'draining ' .. name) == 0 then
   end)
   nodes().write_offer(name, offer)
   call('ZADD', DUE, now + SILENT_AFTER, 'node ' .. name)
-  reopen(name)
 end
 schedule()

@@ -31,7 +31,7 @@ local function take_up()
   queue().dequeue(lease.holder, 0) -- Its request may have been of another group
   count_lease(lease.group, 1)
   record(lease, ARGV[4])
-  reopen(lease.node)
+  mark({name = lease.node}, lease.gpus, '0')
   return 'held'
 end
 

@@ -1,7 +1,6 @@
 -- Which node a request waits for, and what is kept free there.
 
-local free, choose = free(), choice()
-local size_of = free.size_of
+local choose = choice()
 
 -- Whether the GPU could serve the request if nobody used it.
 local function is_suitable(gpu, request)
@@ -127,14 +126,14 @@ end
 local function keep(node, request)
   local size = size_of(node.name)
   if request.min_host_memory_mb == 0 and not size.alone and size.smallest >= request.min_memory_mb then
-    node.left, node.free, node.count = {}, node.free or {}, 0
+    node.left, node.count = {}, 0
     return
   end
-  local kept, left = {}, {}
-  for _, gpu in ipairs(choose(free.left_of(node), request) or node.left) do
+  local kept, left, all = {}, {}, left_of(node)
+  for _, gpu in ipairs(choose(node, request) or all) do
     kept[gpu.uuid] = is_suitable(gpu, request)
   end
-  for _, gpu in ipairs(node.left) do
+  for _, gpu in ipairs(all) do
     if not kept[gpu.uuid] then
       table.insert(left, gpu)
     end

@@ -17,6 +17,7 @@ local FORGOTTEN_AFTER = 86400000 -- ms until a silent node is no longer listed
 local WAITS_FOR = 60000 -- ms for which a request that is not repeated keeps its place
 local WRITE_EVERY = 20 -- ms: of the clock
 local LONGEST_STEP = 5000 -- ms that the pool's clock advances at most between two scripts
+local EPOCH = 'epoch 2' -- Counted up when what is written down changes its form
 local USUAL_DURATION = 300000 -- ms: of a lease of which nobody said how long it will be
 
 -- The clock -------------------------------------------------------------------------------------
@@ -28,7 +29,7 @@ local USUAL_DURATION = 300000 -- ms: of a lease of which nobody said how long it
 
 local time = call('TIME')
 local wall = time[1] * 1000 + math.floor(time[2] / 1000)
-local kept = call('HMGET', BOOK, 'epoch', 'run', 'opens', 'clock', 'wall', 'token')
+local kept = call('HMGET', BOOK, EPOCH, 'run', 'opens', 'clock', 'wall', 'token')
 local passed = wall - (tonumber(kept[5]) or wall)
 local step = math.max(0, passed)
 if step > LONGEST_STEP then
@@ -36,20 +37,24 @@ if step > LONGEST_STEP then
   step = may_be_leased and LONGEST_STEP or step
 end
 local now = (tonumber(kept[4]) or wall) + step
-local is_first = not kept[4] or passed >= WRITE_EVERY or passed < 0 -- in so long
+local is_new = not kept[1]
+if is_new then
+  call('DEL', BOOK, FREE, HELD, SIZES, SHAPES, QUEUE, DUE)
+end
+local is_first = is_new or passed >= WRITE_EVERY or passed < 0 -- in so long
 if is_first then
   call('HSET', BOOK, 'clock', now, 'wall', wall)
 end
 
 -- Lost data -------------------------------------------------------------------------------------
 --
--- A Redis without our epoch has lost everything, or is new; one with another run id was restarted
--- or took over, and may lack the last writes. In both cases nothing is granted until every holder
+-- A Redis without our epoch has lost everything, or is new; or its books are in the form of another
+-- version, which is not read: they are thrown away. One with another run id was restarted or took
+-- over, and may lack the last writes. In all these cases nothing is granted until every holder
 -- has had a full time to live to say again what it holds. Tokens go on above all that were given:
 -- they are counted from ten times the milliseconds of the clock, and no pool grants ten in one.
 
 local opens, token = tonumber(kept[3]) or 0, tonumber(kept[6]) or 0
-local is_new = not kept[1]
 local run = ''
 if ARGV[2] == '1' then
   local info = call('INFO', 'server')
@@ -59,12 +64,7 @@ end
 if is_new or (run ~= '' and run ~= kept[2]) then
   opens = now + ttl
   token = math.max(token, wall * 10)
-  call('HSET', BOOK, 'epoch', kept[1] or wall, 'run', run, 'opens', opens, 'token', token)
+  call('HSET', BOOK, EPOCH, kept[1] or wall, 'run', run, 'opens', opens, 'token', token)
 end
 
 local looked_up = {} -- nodes by name, as far as this script has looked: see `node_of` in reserve.lua
-
--- Something of the node may be free now. What it is, the next look at it will tell.
-local function reopen(name)
-  call('HSET', FREE, name, '')
-end

@@ -22,10 +22,7 @@ local function grant_at_once(request)
       return nil
     end
   end
-  local free, place = free(), place()
-  local open = free.open_nodes()
-  local node, gpus = place.place(request, open)
-  local lease = node and place.grant(request, node, gpus, true)
-  free.close_nodes(open)
-  return lease
+  local place = place()
+  local node, gpus = place.place(request, open_nodes())
+  return node and place.grant(request, node, gpus, true)
 end

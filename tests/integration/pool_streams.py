@@ -1,6 +1,5 @@
 """Streams of requests in made-up time, served by the real scripts, watched after each event."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -186,10 +185,8 @@ class Stream:
 
 def request(wish: Wish) -> str:
     """It, as acquire.lua wants it."""
-    memory = {"min_memory_mb": 0, "min_host_memory_mb": 0}
-    names = {"holder": wish.holder, "group": wish.group, "group_limit": wish.limit}
-    rest = {"gpus": wish.gpus, "priority": wish.priority, "expected": wish.ms / 1000}
-    return json.dumps({**memory, **names, **rest})
+    terms = (wish.holder, wish.gpus, 0, 0, wish.group, wish.limit, wish.priority, wish.ms / 1000)
+    return "\n".join([*map(str, terms), ""])
 
 
 def serve(streams: Sequence[Stream]) -> None:

@@ -299,3 +299,20 @@ def test_an_outage_longer_than_a_lease_ends_leases_and_no_waiting(folder: Path) 
             server.start()
             until(lambda: waiter.lease, WITHIN)
         assert granted(waiter.lease).token > held.token
+
+
+def test_books_in_the_form_of_another_version_count_as_lost(folder: Path) -> None:
+    with running_redis(folder) as server, new_pool(server.url) as pool:
+        publish(pool, "n1", 2)
+        lease = granted(pool.acquire("a"))
+        pool.acquire("wide", gpus=2)
+        book = f"{pool.prefix}:book"
+        pool.redis.hdel(book, "epoch 2")
+        pool.redis.hset(book, mapping={"epoch": 1, "lease x": "of a form that nobody knows"})
+        pool.redis.hset(f"{pool.prefix}:free", "n1", "1 100 1 [1]")
+
+        assert pool.waiting() == [] and pool.leases() == []
+        publish(pool, "n1", 2)
+        assert pool.acquire("b") is None
+        assert pool.renew(lease) == HELD
+        assert [gpu.lease_id for gpu in pool.gpus()] == [lease.id, None]

@@ -165,15 +165,24 @@ def _audit_nodes(books: Mapping[str, Any], offers: Mapping[str, Any]) -> None:
     assert {f"node {name}" for name in offers} <= books["due"].keys()
     assert books["sizes"].keys() == offers.keys()
     quarantine = in_book(books, "quarantine")
-    for name, offer in offers.items():
+    free = _free(books)
+    assert free <= {gpu[0] for offer in offers.values() for gpu in offer["gpus"]}
+    for offer in offers.values():
         for uuid, *_, ends in (gpu if len(gpu) == 7 else [*gpu, None] for gpu in offer["gpus"]):
             ill = quarantine.get(uuid)
             assert ends == (_until(ill) if ill else None)
-            if not ill and uuid not in books["held"]:
-                assert name in books["free"], "a free GPU that nobody would find"
-    for text in filter(None, books["free"].values()):
-        free = {gpu[0] for gpu in decoded(text.split(" ", 3)[3])}
-        assert not free & books["held"].keys(), "a leased GPU would be granted"
+            assert (uuid in free) == (not ill and uuid not in books["held"])
+
+
+def _free(books: Mapping[str, Any]) -> set[str]:
+    """The GPUs that would be granted."""
+    rows, free = in_book(books, "rows"), set()
+    for name, text in books["free"].items():
+        count, _, _, mask = text.split()
+        uuids = rows[name].split("\n")[1::2]
+        assert len(mask) == len(uuids) and mask.count("1") == int(count) > 0
+        free |= {uuid for uuid, is_free in zip(uuids, mask, strict=True) if is_free == "1"}
+    return free
 
 
 def _until(text: str) -> int:
