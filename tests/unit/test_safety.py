@@ -24,6 +24,7 @@ from django_celery_results.models import TaskResult
 from experiments import audit, exports, picture, roles
 from experiments.models import Experiment, Move, TuningTask, Veto
 from experiments.pool import gpu_pool
+from experiments.preset import Preset
 from experiments.states import Action, FailureKind, Status, TaskStatus, VetoState
 from tests.unit.conftest import SCRIPT, succeeded, url
 
@@ -118,7 +119,16 @@ def everything(make_task: MakeTask, make_experiment: MakeExperiment) -> dict[str
         "auth_user": user.pk,
         "auth_group": group.pk,
     }
-    filled = {"task_id": task.pk, "experiment_id": shown.pk, "id": user.pk, "rows": rows}
+    parts = {"engine": {"executable": HOSTILE}}
+    preset = Preset.objects.create(name=HOSTILE, description=HOSTILE, parts=parts)
+    rows["preset"] = preset.pk
+    filled = {
+        "preset_id": preset.pk,
+        "task_id": task.pk,
+        "experiment_id": shown.pk,
+        "id": user.pk,
+        "rows": rows,
+    }
     filled |= {"app_label": "experiments", "url": "nowhere/"}
     of = ContentType.objects.get_for_model(TuningTask).pk
     return addresses({**filled, "content_type_id": of})
