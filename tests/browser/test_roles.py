@@ -26,6 +26,7 @@ LISTS = {
 }
 MENU = {
     **dict.fromkeys(("/admin/", LISTS["tasks"], LISTS["experiments"], LISTS["gpus"]), "viewer"),
+    f"{ADMIN}/preset/": "viewer",
     **dict.fromkeys((LISTS["jobs"], LISTS["audit"]), "operator"),
     **dict.fromkeys((LISTS["users"], LISTS["groups"]), "administrator"),
 }
