@@ -1,6 +1,5 @@
 """The form of a tuning task. Its truth is the task file; the fields are a view of it."""
 
-from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -83,7 +82,7 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
     """Adds and edits a task. Only what a person changes is written into its task file."""
 
     may_write_commands = True  # Of whom it is for: the admin says so
-    begins_with: Mapping[str, Any] = NEW_TASK  # What a new one has filled in
+    begins_with: dict[str, Any] = NEW_TASK  # What a new one has filled in
 
     name = line(max_length=200)
     description = DataField(max_length=10_000, widget=area(2, code=False))
@@ -247,14 +246,16 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.before: dict[str, Any] = deepcopy(
-            self.instance.specification or dict(self.begins_with)
-        )
+        self.before: dict[str, Any] = deepcopy(self.instance.specification or self.begins_with)
         self.masked = masking.data(self.before)
         self.pool = planning.pool_now()
         if "max_parallel_experiments" in self.fields:  # Not where it is only shown
-            widget = self.fields["max_parallel_experiments"].widget
-            widget.attrs["max"] = planning.parallel_limit(self.pool)
+            field = self.fields["max_parallel_experiments"]
+            field.widget.attrs["max"] = planning.parallel_limit(self.pool)
+            if self.pool.gpus:
+                field.help_text += (
+                    f". The pool has {self.pool.gpus} GPUs, {self.pool.free} free now"
+                )
         self.initial = {
             **{name: self.shown(name) for name in PLACES if name in self.fields},
             **(kwargs.get("initial") or {}),

@@ -29,6 +29,7 @@ class Pool:
     largest_node: int | None
     largest_memory_mb: int | None = None  # of one GPU, in all
     tells_power: bool = True  # as far as is known: whether that of any GPU can be read
+    free: int | None = None  # GPUs that nobody has now
 
 
 def pool_now() -> Pool:
@@ -38,7 +39,8 @@ def pool_now() -> Pool:
         gpus = pool.gpus()
         memory = max((gpu.memory_total_mb for gpu in gpus), default=None)
         power = any(gpu.power_w is not None and not gpu.parent for gpu in gpus) or not gpus
-        return Pool(pool.size() or None, pool.largest_node() or None, memory, power)
+        free = sum(gpu.state == "free" for gpu in gpus) if gpus else None
+        return Pool(pool.size() or None, pool.largest_node() or None, memory, power, free)
     except PoolUnreachable:
         return Pool(None, None)
 

@@ -17,6 +17,7 @@ from unfold.admin import ModelAdmin
 
 from experiments import editor, masking, roles, task_list, views
 from experiments.documents import write_yaml
+from experiments.engines.known_flags import KNOWN_FLAGS
 from experiments.forms import TaskForm
 from experiments.model_pages import Audited, RowsPage, block, column, unbroken
 from experiments.models import Experiment, Preset, TuningTask
@@ -44,6 +45,10 @@ def for_each(verb: str, description: str) -> Callable[..., None]:
 @admin.register(TuningTask)
 class TuningTaskAdmin(Audited, RowsPage):
     list_title = "Tasks"
+
+    class Media:
+        js = ("experiments/rows.js",)
+
     form = TaskForm
     list_display = (
         *("page", "state", "progress", "best", "gain", "end"),
@@ -215,6 +220,7 @@ class TuningTaskAdmin(Audited, RowsPage):
         if self.has_change_permission(request, obj):
             name = "admin:experiments_tuningtask_summary"
             context["show_summary"] = reverse(name, args=[obj.pk] if obj else [])
+            context["flags"] = KNOWN_FLAGS
             if obj is None and roles.may_see_presets(request.user):
                 context["presets"] = Preset.objects.all()
                 context["preset"] = request.GET.get("preset", "")
