@@ -11,8 +11,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods, require_POST
 
-from experiments import audit, planning, presets, roles, taskfile
+from experiments import audit, masking, planning, presets, roles, taskfile
+from experiments.documents import write_yaml
 from experiments.errors import BadInput
+from experiments.files import attachment, uploaded
 from experiments.forms import COMMAND_REFUSED, NEW_TASK, TaskForm
 from experiments.guard import is_key, only_for
 from experiments.models import Experiment, Preset, TuningTask
@@ -27,14 +29,34 @@ CHANGELIST = "admin:experiments_tuningtask_changelist"
 @require_POST
 def summary(request: HttpRequest, task_id: int | None = None) -> HttpResponse:
     """What the form as it is would become; nothing is saved."""
-    task = TuningTask() if task_id is None else get_object_or_404(TuningTask, pk=task_id)
-    kind = type("Form", (TaskForm,), {"begins_with": begins_with(request)})
-    form = kind(request.POST, instance=task)
-    form.may_write_commands = roles.may_write_commands(request.user)
+    form = typed(request, task_id)
     if not form.is_valid():
         return render(request, TEMPLATE, {"problems": problems(form)})
-    plan = planning.plan(task.file)
-    return render(request, TEMPLATE, {"plan": plan, "hours": hours(task, plan)})
+    plan = planning.plan(form.instance.file)
+    return render(request, TEMPLATE, {"plan": plan, "hours": hours(form.instance, plan)})
+
+
+@only_for(roles.may_edit, CHANGELIST)
+@require_POST
+def download(request: HttpRequest, task_id: int | None = None) -> HttpResponse:
+    """The task file of the form as it is, without its secrets; nothing is saved."""
+    form = typed(request, task_id)
+    if not form.is_valid():
+        title = "There is no task file yet"
+        context = {**admin.site.each_context(request), "title": title, "problems": problems(form)}
+        return TemplateResponse(request, "experiments/task_problems.html", context, status=400)
+    task = form.instance
+    known = masking.known_of(task.specification)
+    return attachment(write_yaml(masking.data(task.specification, known)), task.name)
+
+
+def typed(request: HttpRequest, task_id: int | None) -> TaskForm:
+    """The form as it is in the browser now."""
+    task = TuningTask() if task_id is None else get_object_or_404(TuningTask, pk=task_id)
+    kind = type("Form", (TaskForm,), {"begins_with": begins_with(request)})
+    form: TaskForm = kind(request.POST, instance=task)
+    form.may_write_commands = roles.may_write_commands(request.user)
+    return form
 
 
 @only_for(roles.may_edit, CHANGELIST)
@@ -44,6 +66,7 @@ def paste(request: HttpRequest) -> HttpResponse:
     text, problem = request.POST.get("text", ""), ""
     if request.method == "POST":
         try:
+            text = uploaded(request) or text
             task = create(text, request)
         except BadInput as error:
             problem = str(error)

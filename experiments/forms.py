@@ -4,7 +4,6 @@ from copy import deepcopy
 from typing import Any
 
 from django import forms
-from pydantic import BaseModel
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectWidget,
@@ -17,47 +16,13 @@ from experiments.benchmarks import BENCHMARKS
 from experiments.engines import ENGINES
 from experiments.errors import BadInput
 from experiments.form_fields import DataField, area, choice, line, numbers, whole
+from experiments.form_places import DEFAULTS, PLACES, find, put
 from experiments.models import TuningTask
 from experiments.objectives import write_objectives
-from experiments.sections import HIGHEST_PRIORITY, Optimization, Resources, Workload
+from experiments.sections import HIGHEST_PRIORITY
+from experiments.slo_lines import read_limits, write_limits
 from experiments.strategies import STRATEGIES
 
-# Where in the task file the value of each form field is.
-PLACES = {
-    "name": "task_name",
-    "description": "description",
-    "engine": "base_runtime",
-    "model": "model.id_or_path",
-    "executable": "engine.executable",
-    "fixed_arguments": "engine.arguments",
-    "environment": "engine.env",
-    "command": "command",
-    "search_space": "parameters",
-    "constraints": "constraints",
-    "strategy": "optimization.strategy",
-    "objective": "optimization.objective",
-    "max_experiments": "optimization.max_iterations",
-    "timeout": "optimization.timeout_per_iteration",
-    "max_parallel_experiments": "optimization.max_parallel_experiments",
-    "priority": "optimization.priority",
-    "seed": "optimization.seed",
-    "repeats": "optimization.repeats",
-    "pruning": "optimization.pruning",
-    "skip_known_failures": "optimization.skip_known_failures",
-    "reuse": "optimization.reuse",
-    "gpus": "resources.gpus",
-    "min_memory_mb": "resources.min_memory_mb",
-    "min_host_memory_mb": "resources.min_host_memory_mb",
-    "price_per_gpu_hour": "resources.price_per_gpu_hour",
-    "traffic_scenarios": "benchmark.traffic_scenarios",
-    "num_concurrency": "benchmark.num_concurrency",
-    "request_rate": "benchmark.request_rate",
-    "rate_search": "benchmark.rate_search",
-    "max_requests": "benchmark.max_requests_per_iteration",
-    "max_minutes": "benchmark.max_time_per_iteration",
-    "generator": "benchmark.generator",
-    "slo": "slo",
-}
 NEW_TASK = {"base_runtime": "vllm", "optimization": {"objective": "maximize_throughput"}}
 ENGINE_NAMES = {
     "vllm": "vLLM",
@@ -231,10 +196,11 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
     )
     generator = choice({name: name for name in BENCHMARKS}, label="Load generator")
     slo = DataField(
-        textareas.read_yaml,
-        textareas.write_as_yaml,
+        read_limits,
+        write_limits,
         label="Service-level objectives",
-        help_text="YAML, in seconds: ttft: {p90: {threshold: 1.0, hard_fail: true}}",
+        help_text="One limit a line, in seconds: ttft p90: 1.0 hard · tpot mean: 0.05 weight 2 · "
+        "latency p99: 5 hard beyond 20 % · throughput: 500 · or YAML, as in a task file",
     )
 
     class Meta:
@@ -306,44 +272,3 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
                     self.add_error(name, f"{rest}: {problem.message}" if rest else problem.message)
                 return
         self.add_error(None, str(problem))
-
-
-def defaults() -> dict[str, Any]:
-    """What the task file takes where it says nothing, by place."""
-    sections: dict[str, type[BaseModel]] = {
-        "optimization": Optimization,
-        "resources": Resources,
-        "benchmark": Workload,
-    }
-    found = {}
-    for place in PLACES.values():
-        section, _, name = place.partition(".")
-        if section in sections:
-            field = sections[section].model_fields[name]
-            if not field.is_required() and field.default_factory is None:
-                found[place] = field.default
-    return found
-
-
-DEFAULTS = defaults()
-# Nothing said is not the same as its default, 0: it is estimated
-DEFAULTS["resources.min_memory_mb"] = None
-
-
-def find(data: dict[str, Any], place: str, default: Any) -> Any:
-    """What is at a dotted place."""
-    *sections, name = place.split(".")
-    for section in sections:
-        data = data.get(section) or {}
-    return data.get(name, default)
-
-
-def put(data: dict[str, Any], place: str, value: Any) -> None:
-    """Write a value at a dotted place; an empty one is left out, so that the default counts."""
-    *sections, name = place.split(".")
-    for section in sections:
-        data = data.setdefault(section, {})
-    if value in (None, "", [], {}):
-        data.pop(name, None)
-    else:
-        data[name] = int(value) if isinstance(value, float) and value.is_integer() else value

@@ -11,12 +11,12 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import slugify
 from django.views.decorators.http import require_GET, require_http_methods
 
 from experiments import audit, masking, presets, roles, textareas
 from experiments.documents import write_yaml
 from experiments.errors import BadInput
+from experiments.files import attachment, uploaded
 from experiments.form_fields import DataField, area, line
 from experiments.forms import COMMAND_REFUSED
 from experiments.guard import is_key, only_for
@@ -26,7 +26,6 @@ from experiments.moments import moment
 from experiments.states import Action
 
 CHANGELIST = "admin:experiments_preset_changelist"
-MOST_BYTES = 2**20  # of a file that is uploaded
 
 
 class PresetForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -167,10 +166,7 @@ def may_write(request: HttpRequest, preset: Preset | None) -> bool:
 def give_out(request: HttpRequest, preset_id: int) -> HttpResponse:
     """Its file."""
     preset = get_object_or_404(Preset, pk=preset_id)
-    answer = HttpResponse(presets.write(preset), content_type="application/yaml")
-    name = slugify(preset.name) or f"preset-{preset.pk}"
-    answer["Content-Disposition"] = f'attachment; filename="{name}.yaml"'
-    return answer
+    return attachment(presets.write(preset), preset.name)
 
 
 @only_for(roles.may_write_presets, CHANGELIST)
@@ -193,19 +189,6 @@ def take_in(request: HttpRequest) -> HttpResponse:
         **{"text": text, "problem": problem, "replace": "replace" in request.POST},
     }
     return TemplateResponse(request, "experiments/preset_import.html", context)
-
-
-def uploaded(request: HttpRequest) -> str:
-    """The text of the file that was sent, if one was. Raises BadInput."""
-    file = request.FILES.get("file")
-    if file is None:
-        return ""
-    if (file.size or 0) > MOST_BYTES:
-        raise BadInput("file", f"is larger than {MOST_BYTES // 2**20} MiB")
-    try:
-        return str(file.read().decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise BadInput("file", "is not text in UTF-8; choose a YAML file") from None
 
 
 def kept(text: str, request: HttpRequest) -> Preset:

@@ -22,6 +22,7 @@ from experiments.forms import TaskForm
 from experiments.model_pages import Audited, RowsPage, block, column, unbroken
 from experiments.models import Experiment, Preset, TuningTask
 from experiments.moments import moment
+from experiments.slo_lines import KNOWN_LIMITS
 from experiments.states import ENDED, TASK_ENDED, TaskStatus
 
 WORKLOAD = (
@@ -220,7 +221,10 @@ class TuningTaskAdmin(Audited, RowsPage):
         if self.has_change_permission(request, obj):
             name = "admin:experiments_tuningtask_summary"
             context["show_summary"] = reverse(name, args=[obj.pk] if obj else [])
-            context["flags"] = KNOWN_FLAGS
+            context["download"] = reverse(
+                "admin:experiments_tuningtask_download", args=[obj.pk] if obj else []
+            )
+            context["flags"], context["limits"] = KNOWN_FLAGS, KNOWN_LIMITS
             if obj is None and roles.may_see_presets(request.user):
                 context["presets"] = Preset.objects.all()
                 context["preset"] = request.GET.get("preset", "")
@@ -283,6 +287,8 @@ class TuningTaskAdmin(Audited, RowsPage):
             path("paste/", editor.paste, name=f"{name}_paste"),
             path("cells/", task_list.cells, name=f"{name}_cells"),
             path("summary/", editor.summary, name=f"{name}_summary"),
+            path("download/", editor.download, name=f"{name}_download"),
+            path("<int:task_id>/download/", editor.download, name=f"{name}_download"),
             path("<int:task_id>/summary/", editor.summary, name=f"{name}_summary"),
             *super().get_urls(),
         ]

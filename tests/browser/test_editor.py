@@ -25,7 +25,7 @@ def test_what_is_typed_is_said_at_once_with_what_is_wrong(page: Page) -> None:
     expect(summary).to_contain_text("vllm serve /models/x")
     page.get_by_label("Remove parameter 2").click()
     expect(summary).to_contain_text("3 combinations", timeout=SOON)
-    page.get_by_role("button", name="As text").click()
+    page.get_by_role("button", name="As text: parameters").click()
     page.fill("[name=search_space]", "max-num-seqs: 9..1")
     expect(summary).to_contain_text("Search space", timeout=SOON)
 
@@ -37,12 +37,18 @@ def test_an_error_is_in_the_row_that_it_belongs_to_and_nothing_is_lost(page: Pag
     expect(page.get_by_label("Parameter 1: name")).to_have_value("max-num-seqs", timeout=SOON)
     page.fill("[name=name]", "from a preset")
     page.fill("[name=model]", "/models/x")
+    expect(page.get_by_label("Limit 1: name")).to_have_value("ttft p90")
+    expect(page.get_by_label("Limit 1: at most")).to_have_value("1.0 hard")
     parameter(page, 2, "max-num-batched-tokens", "9..1")
     page.get_by_role("button", name="Save", exact=True).click()
     row = page.locator(".at-row-inputs").nth(1)
     expect(row).to_contain_text("9 is not below", timeout=SOON)
     expect(page.get_by_label("Parameter 2: values")).to_have_attribute("aria-invalid", "true")
     parameter(page, 2, "max-num-batched-tokens", "2048..8192 log")
+    with page.context.expect_event("response", lambda one: "/download/" in one.url) as answer:
+        page.get_by_role("button", name="Download YAML").click()
+    assert answer.value.status == 200
+    assert "from-a-preset.yaml" in answer.value.headers["content-disposition"]
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("#connection")).to_have_text("live", timeout=SOON)
 

@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from autotuner_site.celery import app
 from experiments import pareto
-from experiments.forms import PLACES, TaskForm
+from experiments.form_places import PLACES
+from experiments.forms import TaskForm
 from experiments.models import Experiment, TuningTask
 from experiments.pool import gpu_pool
 from experiments.states import Status, TaskStatus

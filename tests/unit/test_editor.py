@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 import yaml
 from django.contrib.auth.models import Group, User
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse, reverse_lazy
 from django.utils import timezone
@@ -108,3 +109,28 @@ def test_a_pasted_command_is_for_administrators_to_write(client: Client, db: Non
     text = yaml.safe_dump({**job, "optimization": {"objective": "maximize_speed"}})
     page = client.post(PASTE, {"text": text}).content.decode()
     assert "role administrator" in page and not TuningTask.objects.exists()
+
+
+def test_the_form_as_it_is_is_downloaded_without_secrets_and_nothing_is_saved(
+    admin_client: Client,
+) -> None:
+    address = reverse("admin:experiments_tuningtask_download")
+    answer = admin_client.post(address, typed(environment="HF_TOKEN=hf_very_secret"))
+    assert 'filename="new.yaml"' in answer["Content-Disposition"]
+    file = yaml.safe_load(answer.content)
+    assert file["model"] == {"id_or_path": "/models/x"}
+    assert b"hf_very_secret" not in answer.content and not TuningTask.objects.exists()
+
+
+def test_a_form_that_is_no_task_file_says_why_instead(admin_client: Client) -> None:
+    address = reverse("admin:experiments_tuningtask_download")
+    answer = admin_client.post(address, typed(search_space="x: 9..1"))
+    assert answer.status_code == 400 and "<b>Search space</b>" in answer.content.decode()
+
+
+def test_a_file_is_uploaded_in_place_of_a_paste(admin_client: Client) -> None:
+    file = SimpleUploadedFile("task.yaml", yaml.safe_dump(SPECIFICATION).encode())
+    assert admin_client.post(PASTE, {"text": "", "file": file}).status_code == 302
+    assert TuningTask.objects.get().name == "task"
+    picture = SimpleUploadedFile("task.png", b"\xff\xfe\x00\x80")
+    assert "not text in UTF-8" in admin_client.post(PASTE, {"file": picture}).content.decode()

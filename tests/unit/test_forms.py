@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from experiments import textareas
-from experiments.forms import NEW_TASK, PLACES, TaskForm
+from experiments.form_places import PLACES
+from experiments.forms import NEW_TASK, TaskForm
 from experiments.models import TuningTask
 from experiments.sections import RateSearch
 from experiments.taskfile import from_dict

@@ -14,7 +14,8 @@ from django.test import Client
 from experiments import exports, masking, picture, roles, steering, taskfile
 from experiments.documents import write_yaml
 from experiments.errors import BadInput
-from experiments.forms import PLACES, TaskForm
+from experiments.form_places import PLACES
+from experiments.forms import TaskForm
 from experiments.masking import MASK
 from experiments.models import AuditEntry, Experiment, Move, TuningTask
 from experiments.states import FailureKind, Status, TaskStatus

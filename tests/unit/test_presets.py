@@ -76,7 +76,7 @@ def test_a_preset_fills_its_fields_and_leaves_the_others_of_a_section() -> None:
 def test_a_new_task_begins_with_what_the_preset_has(admin_client: Client, chat: Preset) -> None:
     address = f"{NEW_TASK}?preset={chat.pk}"
     page = admin_client.get(address).content.decode()
-    assert 'value="2, 8"' in page and "threshold: 0.5" in page
+    assert 'value="2, 8"' in page and "ttft p90: 0.5" in page
     form = typed(num_concurrency="2, 8", slo="ttft: {p90: {threshold: 0.5}}", name="talking")
     assert admin_client.post(address, form).status_code == 302
     file = TuningTask.objects.get(name="talking").file
