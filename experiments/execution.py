@@ -108,6 +108,7 @@ class Attempt:
         self.experiment = experiment
         self.lease = lease
         self.database_answers = True
+        self.has_begun = False  # Until then the configuration had no chance to fail
         self.measuring = Measuring(
             experiment,
             lease,
@@ -151,6 +152,7 @@ class Attempt:
         try:
             self.prepare_folder()
             self.prove_gpus_free()
+            self.has_begun = True
             with self.watch:
                 results = self.measuring.results()
             self.check_lease()  # Of one who slept: nobody may have moved the row yet
@@ -163,8 +165,9 @@ class Attempt:
             self.move(experiment.requeue, str(problem), charged=False)
             gpu_pool().refuse(self.lease, problem.doubts, QUARANTINE)
         except LeaseGone as gone:
-            # Taken away by a person, nothing was wrong with it
-            experiment.requeue(str(gone), charged=not self.keep_alive.revoked)
+            # Taken away by a person, or placed too long ago: nothing was wrong with it
+            charged = self.has_begun and not self.keep_alive.revoked
+            experiment.requeue(str(gone), charged=charged)
         except MovedElsewhere:
             raise
         except CannotStart as error:

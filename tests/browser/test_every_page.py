@@ -29,6 +29,7 @@ def addresses(of: dict[str, int]) -> dict[str, int]:
         *("/admin/", f"{TASK}/", f"{TASK}/?status__exact=COMPLETED&q=nothing", f"{TASK}/add/"),
         *(f"{TASK}/{of[name]}/live/" for name in states),
         *(f"{TASK}/{of[name]}/change/" for name in ("waits", "hostile")),
+        *(f"{ADMIN}/preset/{page}" for page in ("", "add/", "import/", "1/change/")),
         *(f"{TASK}/paste/", f"{TASK}/{of['hostile']}/delete/"),
         *(f"{EXPERIMENT}/", f"{EXPERIMENT}/?status__exact=FAILED"),
         *(f"{EXPERIMENT}/{of[name]}/change/" for name in ("done #2", "done #3", "paused #1")),

@@ -33,6 +33,7 @@ def add(page: Page, name: str, **fields: str) -> None:
         "max_parallel_experiments": "2",
         **fields,
     }
+    page.get_by_role("button", name="As text: parameters").click()
     for field, text in texts.items():
         page.fill(f"[name={field}]", text)
     page.click("[name=_save]")

@@ -435,6 +435,19 @@ def test_who_has_lost_the_lease_meanwhile_writes_nothing(attempt: Attempt) -> No
         attempt.move(begin)
 
 
+def test_a_lease_that_ended_before_the_engine_was_started_costs_no_attempt(
+    attempt: Attempt,
+) -> None:
+    gpu_pool().release(attempt.lease.id)
+    give_up = time.monotonic() + 10
+    while not attempt.keep_alive.lost:
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+    attempt.to_the_end(attempt.keep_alive)
+    waits = Experiment.objects.get()
+    assert (waits.status, waits.attempt) == (Status.PENDING, 1)
+
+
 @pytest.fixture
 def stopped_politely() -> Iterator[None]:
     """As Celery does it in a worker process, a second from now; the row was just moved."""

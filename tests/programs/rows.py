@@ -73,10 +73,9 @@ experiments(hostile, Status.SUCCESS, Status.SUCCESS, Status.FAILED, text=HOSTILE
 TuningTask.objects.filter(pk=hostile.pk).update(
     name=HOSTILE, model=HOSTILE, description=HOSTILE, message=HOSTILE
 )
-audit.record(HOSTILE, Action.PAUSE, HOSTILE, HOSTILE)
+entry = audit.record(HOSTILE, Action.PAUSE, HOSTILE, HOSTILE)
 job = TaskResult.objects.create(task_id="1", task_name=HOSTILE, status="FAILURE", result=HOSTILE)
 keys = {one.name: one.pk for one in TuningTask.objects.exclude(pk=hostile.pk)}
 keys |= {f"{one.task.name} #{one.number}": one.pk for one in Experiment.objects.all()}
-entry = audit.AuditEntry.objects.get()
 keys |= {"hostile": hostile.pk, "hostile experiment": hostile.experiments.last().pk}
 print(json.dumps({**keys, "audit": entry.pk, "job": job.pk}))
