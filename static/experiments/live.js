@@ -28,6 +28,19 @@
     say(comesBack ? "reconnecting…" : "not live: reload the page", "away");
   });
 
+  // The socket may replace a button before its answer is here, and htmx looks for the places of the
+  // answer's parts in the document that the button is in: in none, then.
+  function takeAnyhow(event) {
+    var answer = event.detail.xhr;
+    if (!document.contains(event.target) && !answer.getResponseHeader("HX-Redirect")) {
+      event.preventDefault();
+      htmx.swap(document.body, answer.response, { swapStyle: "none" });
+    }
+  }
+  document.addEventListener("htmx:beforeRequest", function (event) {
+    event.detail.elt.addEventListener("htmx:beforeOnLoad", takeAnyhow, { once: true });
+  });
+
   // A connection can be gone without a word: the laptop slept, the network or the server hangs.
   // The server says something every five seconds; who hears nothing for long connects anew.
   var SILENCE = 15000; // milliseconds

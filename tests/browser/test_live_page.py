@@ -2,12 +2,13 @@
 
 import contextlib
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.integration.product import Product, until
 
@@ -221,6 +222,25 @@ def test_a_task_is_paused_resumed_and_changed_while_it_runs(page: Page) -> None:
     expect(status(page)).to_have_text("COMPLETED", timeout=SOON)
     expect(page.locator("#live-numbers")).to_contain_text("9 / 10")
     assert page.evaluate("window.sameDocument") is True
+
+
+def test_what_was_done_is_said_also_when_the_page_was_faster_than_the_answer(page: Page) -> None:
+    add(page, "fast", command="sh\n-c\nsleep 600")
+    page.get_by_role("button", name="Start").click()
+    expect(rows(page).filter(has_text="BENCHMARKING")).to_have_count(2, timeout=SOON)
+
+    def late(route: Route) -> None:
+        answer = route.fetch()
+        time.sleep(1.5)  # Meanwhile the socket has replaced the button
+        route.fulfill(response=answer)
+
+    page.route("**/do/pause/", late)
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible(timeout=SOON)
+    expect(page.locator("#live-messages")).to_contain_text("go on to their end", timeout=SOON)
+    page.locator("#cancel-task").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel the task").click()
+    expect(status(page)).to_have_text("CANCELLED", timeout=SOON)
 
 
 def test_what_failed_is_tried_again_and_one_is_cancelled(page: Page, product: Product) -> None:
