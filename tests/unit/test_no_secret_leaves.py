@@ -24,12 +24,13 @@ from gpupool import Lease
 from tests.unit.conftest import SPECIFICATION, url
 
 pytestmark = pytest.mark.usefixtures("site")
+# Each ends in what no random token of a page can have in it
 SECRETS = {
-    "HF_TOKEN": "hf_variableX9",
-    "api-key": "sk-flag & <b>X9",
-    "URL": "in-addressX9",
-    "WANDB_API_KEY": "wandb-searchedX9",
-    "inherited": "of-the-workerX9",
+    "HF_TOKEN": "hf_variableX9-told",
+    "api-key": "sk-flag & <b>X9-told",
+    "URL": "in-addressX9-told",
+    "WANDB_API_KEY": "wandb-searchedX9-told",
+    "inherited": "of-the-workerX9-told",
 }
 ENGINE = {
     "env": {"HF_TOKEN": SECRETS["HF_TOKEN"], "STORE_URL": f"s3://me:{SECRETS['URL']}@host/0"},
@@ -40,7 +41,7 @@ FILE: dict[str, Any] = {
     "engine": ENGINE,
     "parameters": {
         "max-num-seqs": [1, 2, 4],
-        "env.WANDB_API_KEY": [SECRETS["WANDB_API_KEY"], "wandb-otherX9"],
+        "env.WANDB_API_KEY": [SECRETS["WANDB_API_KEY"], "wandb-otherX9-told"],
     },
 }
 SPOKEN = "\n".join(f"the engine says {secret} of {name}" for name, secret in SECRETS.items())
@@ -166,7 +167,7 @@ WAYS_OUT: dict[str, Callable[[TuningTask, Client], str]] = {
 @pytest.mark.parametrize("way", WAYS_OUT)
 def test_no_secret_is_in(way: str, task: TuningTask, admin_client: Client) -> None:
     text = WAYS_OUT[way](task, admin_client)
-    assert "X9" not in text, text[max(0, text.index("X9") - 200) :][:300]
+    assert "X9-told" not in text, text[max(0, text.index("X9-told") - 200) :][:300]
     assert text.strip() and "Traceback" not in text
 
 
