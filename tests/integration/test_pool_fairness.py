@@ -16,6 +16,8 @@ from tests.integration.pool_streams import BEGIN, Stream, Wish, serve
 from tests.integration.redis_server import running_redis
 from tests.integration.virtual_pool import VirtualPool
 
+pytestmark = pytest.mark.stress  # Thousands of streams take a minute
+
 STREAMS = 800  # of each of the first two kinds
 PAIRS = 200  # of streams, of the third
 AT_ONCE = 50  # So many side by side: one round trip for an event of each

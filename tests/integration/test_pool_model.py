@@ -23,6 +23,8 @@ from tests.integration.pool_model import Request
 from tests.integration.pool_world import NODES, UUIDS, World
 from tests.integration.redis_server import running_redis
 
+pytestmark = pytest.mark.stress  # 20,000 steps take a minute
+
 STEPS = 20_000
 STEPS_EACH = 100  # in one life of a pool
 HOLDERS = [f"h{number}" for number in range(8)]
