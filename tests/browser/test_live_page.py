@@ -38,6 +38,10 @@ def add(page: Page, name: str, **fields: str) -> None:
     for field, text in texts.items():
         page.fill(f"[name={field}]", text)
     page.click("[name=_save]")
+    # Its first frame draws all anew: a click at that very moment may fall between two buttons
+    page.locator("#connection, .errorlist").first.wait_for(timeout=SOON, state="attached")
+    if page.locator("#connection").count():
+        expect(page.locator("#connection")).to_have_text("live", timeout=SOON)
 
 
 def rows(page: Page) -> Any:
