@@ -35,7 +35,7 @@ engines:  ## the tests on real engines: vllm and llama-cpp-python, those that ar
 
 browser:  ## the tests in Chromium
 	@$(PYTHON) install.py --dev
-	@.venv/bin/python -m pytest -n 2 --dist loadfile -m browser
+	@.venv/bin/python -m pytest -m browser
 
 gpu:  ## the tests for a machine with an NVIDIA driver
 	@$(PYTHON) install.py --dev

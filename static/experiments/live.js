@@ -41,6 +41,19 @@
     event.detail.elt.addEventListener("htmx:beforeOnLoad", takeAnyhow, { once: true });
   });
 
+  // What is as it was stays: a button that is drawn anew while it is pressed hears no click.
+  function bare(element) {
+    var copy = element.cloneNode(true);
+    copy.removeAttribute("hx-swap-oob");
+    return copy;
+  }
+  document.addEventListener("htmx:oobBeforeSwap", function (event) {
+    var drawn = event.detail.fragment.firstElementChild;
+    if (drawn && bare(event.detail.target).isEqualNode(bare(drawn))) {
+      event.preventDefault();
+    }
+  });
+
   // A connection can be gone without a word: the laptop slept, the network or the server hangs.
   // The server says something every five seconds; who hears nothing for long connects anew.
   var SILENCE = 15000; // milliseconds
