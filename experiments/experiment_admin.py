@@ -89,6 +89,12 @@ def for_chosen(verb: str, description: str) -> Callable[..., None]:
 class ExperimentList(ChangeList):  # type: ignore[misc]
     """A page of experiments."""
 
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if not self.result_count:
+            # What was searched in vain was counted: it is not searched a second time
+            self.result_list = Experiment.objects.none()
+
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Experiment]) -> list[str]:
         """Those that are equal go in the same direction: so an index has them."""
         first, *others = (str(name) for name in super().get_ordering(request, queryset))

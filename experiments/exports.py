@@ -6,9 +6,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from experiments import explaining, markdown, masking, repeats, reports, samples, tuning, vetoes
+from experiments import explaining, markdown, masking, reports, samples, tuning, vetoes
 from experiments.documents import write_yaml
 from experiments.models import Experiment, TuningTask
+from experiments.tuning import Found
 
 
 def as_json(task: TuningTask) -> str:
@@ -95,10 +96,10 @@ def spreadsheet_safe(value: Any) -> Any:
 def as_markdown(task: TuningTask) -> str:
     """A report for people: the winner, its gain, and every experiment."""
     experiments = list(task.experiments.all())
-    front = tuning.front_of(task, experiments)
+    found = tuning.found_by(task, experiments)
     about = markdown.plain(f"{task.status} · {task.engine} · {task.objective}")
     lines = [f"# {markdown.plain(task.name)}", "", about, ""]
-    lines += [*_winner(task, experiments), *_front(task, front)]
+    lines += [*_winner(task, found), *_front(task, found.front)]
     lines += [*explaining.markdown(task, experiments), "## Every experiment", ""]
     lines += ["| # | status | score | feasible | parameters | note |", "|--:|---|--:|---|---|---|"]
     for e in experiments:
@@ -112,15 +113,14 @@ def as_markdown(task: TuningTask) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _winner(task: TuningTask, experiments: Sequence[Experiment]) -> list[str]:
-    best = tuning.best_of(task, experiments)
+def _winner(task: TuningTask, found: Found) -> list[str]:
+    best = found.best
     if best is None:
         return ["No configuration met the objectives.", ""]
-    sure = repeats.certainty(task, experiments)
-    share = reports.best_gain(task, experiments, sure)
-    line = f"**Winner: #{best.number}**, score {reports.best_score(best, sure):.4g}"
-    if sure is not None:
-        line += f": {sure.sentence()}"
+    share = reports.best_gain(task, found)
+    line = f"**Winner: #{best.number}**, score {reports.best_score(found):.4g}"
+    if found.sure is not None:
+        line += f": {found.sure.sentence()}"
     elif share is not None:
         line += f", {share:+.1%} against the engine's defaults"
     return [line, "", *markdown.code(reports.launch_line(task, best)), ""]

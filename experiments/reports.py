@@ -15,7 +15,6 @@ from experiments import (
     launching,
     masking,
     progress,
-    repeats,
     scoring,
     tuning,
     vetoes,
@@ -23,6 +22,7 @@ from experiments import (
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import unit_of
 from experiments.repeats import Certainty
+from experiments.tuning import Found
 
 # Which of a Pareto front is called the best
 KNEE = "The winner is the one whose ratios to the others, multiplied, are the largest"
@@ -39,18 +39,18 @@ def _document(task: TuningTask) -> dict[str, Any]:
     )
     experiments = list(rows)
     same = effects.twins(experiments)
-    best = tuning.best_of(task, experiments)
-    baseline = tuning.baseline_of(experiments)
+    found = tuning.found_by(task, experiments)
+    best, baseline = found.best, found.baseline
     return {
-        **summary(task, experiments),
+        **summary(task, experiments, found),
         "description": task.description,
         "objectives": objectives(task),
         "best": None if best is None else result(task, best),
-        "certainty": certainty(task, experiments),
+        "certainty": certainty(found.sure),
         "explanation": explaining.explanation(task, experiments),
         "interference": interference.document(task, experiments),
         "parallelism": parallelism(task, experiments),
-        "pareto_front": [one.number for one in tuning.front_of(task, experiments)],
+        "pareto_front": [one.number for one in found.front],
         "baseline": None if baseline is None else result(task, baseline),
         "specification": task.specification,
         "experiments": [
@@ -61,9 +61,8 @@ def _document(task: TuningTask) -> dict[str, Any]:
     }
 
 
-def summary(task: TuningTask, experiments: Sequence[Experiment]) -> dict[str, Any]:
+def summary(task: TuningTask, experiments: Sequence[Experiment], found: Found) -> dict[str, Any]:
     """One task in a list."""
-    best, sure = tuning.best_of(task, experiments), repeats.certainty(task, experiments)
     return {
         "id": task.pk,
         "name": task.name,
@@ -80,14 +79,13 @@ def summary(task: TuningTask, experiments: Sequence[Experiment]) -> dict[str, An
         "max_iterations": task.max_experiments,
         "priority": task.priority,
         "ended_experiments": sum(experiment.has_ended for experiment in experiments),
-        "best_score": None if best is None else best_score(best, sure),
-        "gain": best_gain(task, experiments, sure),
+        "best_score": best_score(found),
+        "gain": best_gain(task, found),
     }
 
 
-def certainty(task: TuningTask, experiments: Sequence[Experiment]) -> dict[str, Any] | None:
+def certainty(sure: Certainty | None) -> dict[str, Any] | None:
     """How sure the winner is; infinite while the noise is not known is null here."""
-    sure = repeats.certainty(task, experiments)
     if sure is None:
         return None
     gain = sure.gain
@@ -118,20 +116,21 @@ def parallelism(task: TuningTask, experiments: Sequence[Experiment]) -> dict[str
     }
 
 
-def best_score(best: Experiment, sure: Certainty | None) -> float | None:
+def best_score(found: Found) -> float | None:
     """The winner's score: of all its measurements, where it was measured more than once."""
-    return best.objective_score if sure is None else sure.score
+    if found.best is None:
+        return None
+    return found.best.objective_score if found.sure is None else found.sure.score
 
 
-def best_gain(
-    task: TuningTask, experiments: Sequence[Experiment], sure: Certainty | None
-) -> float | None:
+def best_gain(task: TuningTask, found: Found) -> float | None:
     """By how much the winner is better than the engine's defaults, of all measurements of both."""
-    if sure is not None:
-        if sure.winner.is_baseline:
-            return 0.0
-        return None if sure.gain is None else sure.gain.share
-    return gain(task, tuning.best_of(task, experiments), tuning.baseline_of(experiments))
+    sure = found.sure
+    if sure is None:
+        return gain(task, found.best, found.baseline)
+    if sure.winner.is_baseline:
+        return 0.0
+    return None if sure.gain is None else sure.gain.share
 
 
 def result(task: TuningTask, experiment: Experiment) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Prefetch
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from experiments import progress, repeats, reports, tuning
+from experiments import progress, reports, tuning
 from experiments.errors import BadInput
 from experiments.figures import number, objective, percent, remaining
 from experiments.lanes import percentage
@@ -37,6 +38,11 @@ def of_tasks(tasks: Sequence[TuningTask], now: datetime) -> list[Summary]:
     for one in found if missing else ():
         rows[one.task_id].append(one)
     return [{"task": task, "url": url(task), **_figures(task, rows, now)} for task in tasks]
+
+
+def rows() -> "Prefetch[Any]":
+    """Every task's experiments, with no more of them than its line needs."""
+    return Prefetch("experiments", Experiment.objects.only(*COLUMNS).order_by("number"))
 
 
 def forget() -> None:
@@ -70,10 +76,10 @@ def _key(task: TuningTask) -> Any:
 
 def figures(task: TuningTask, experiments: Sequence[Experiment], now: datetime) -> Summary:
     """What one line says."""
-    best, sure = tuning.best_of(task, experiments), repeats.certainty(task, experiments)
-    score = None if best is None else reports.best_score(best, sure)
+    found = tuning.found_by(task, experiments)
+    best, score = found.best, reports.best_score(found)
     words, unit, factor = objective(task)
-    share = None if task.engine == "job" else reports.best_gain(task, experiments, sure)
+    share = None if task.engine == "job" else reports.best_gain(task, found)
     return {
         "tone": TONES.get(TaskStatus(task.status), "bad"),
         "ended": sum(one.has_ended for one in experiments),

@@ -61,7 +61,7 @@ def how_far(task: TuningTask, experiments: Sequence[Experiment]) -> Figure:
 
 def best_number(task: TuningTask, found: Found) -> Figure:
     words, unit, factor = objective(task)
-    value = None if found.best is None else reports.best_score(found.best, found.sure)
+    value = reports.best_score(found)
     return {
         "label": f"Best {words}",
         "value": "–" if value is None else number(value * factor),
@@ -72,7 +72,7 @@ def best_number(task: TuningTask, found: Found) -> Figure:
 
 def gain_number(task: TuningTask, experiments: Sequence[Experiment], found: Found) -> Figure:
     """The gain over the defaults, or why there is none."""
-    share = reports.best_gain(task, experiments, found.sure)
+    share = reports.best_gain(task, found)
     value, note = "–", "once the defaults are measured"
     if share is not None:
         value, note = percent(share), certain(found.sure)

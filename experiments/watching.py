@@ -9,10 +9,11 @@ from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from experiments import budget, effects, masking, progress, repeats, reports, tuning
+from experiments import budget, effects, masking, progress, reports, tuning
 from experiments.figures import remaining, span
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status, TaskStatus
+from experiments.tuning import Found
 
 LOOK_EVERY = 0.5  # seconds
 
@@ -103,7 +104,8 @@ def one_that_goes_on(experiment: Experiment) -> str:
 def outcome(task: TuningTask) -> list[str]:
     """The end of a task for people: winner, gain, launch command."""
     experiments = list(task.experiments.all())
-    best = tuning.best_of(task, experiments)
+    found = tuning.found_by(task, experiments)
+    best = found.best
     if best is None and not task.has_ended:
         return [f"{task.name} is {task.status.lower()}; nothing has met the objectives yet"]
     if best is None:
@@ -112,26 +114,25 @@ def outcome(task: TuningTask) -> list[str]:
     chosen = " ".join(f"{key}={value}" for key, value in masking.data(best.parameters).items())
     lines = [
         f"winner          #{best.number} {chosen or 'the engine’s defaults'}",
-        *scored(task, best, experiments),
+        *scored(task, best, found),
         f"launch command  {reports.launch_line(task, best)}",
     ]
-    lines[-1:-1] = how_sure(task, experiments)
+    lines[-1:-1] = how_sure(task, found)
     return lines
 
 
-def how_sure(task: TuningTask, experiments: Sequence[Experiment]) -> list[str]:
+def how_sure(task: TuningTask, found: Found) -> list[str]:
     """The winner's gain over the defaults, and whether it is real."""
-    baseline = tuning.baseline_of(experiments)
+    baseline, sure = found.baseline, found.sure
     defaults = ""
     if baseline is not None and baseline.feasible:
         defaults = f"{baseline.objective_score:.4g}"
         if task.objectives.several:
             defaults = ", ".join(reports.values_in_words(task, baseline))
-    sure = repeats.certainty(task, experiments)
     if sure is not None and sure.winner.is_baseline:
         defaults = ""
     if sure is None:
-        share = reports.best_gain(task, experiments, sure)
+        share = reports.best_gain(task, found)
         text = "" if share is None else f"{share:+.1%} over the engine's defaults"
     else:
         text = sure.sentence() if defaults or sure.noise.freedom else ""
@@ -140,15 +141,13 @@ def how_sure(task: TuningTask, experiments: Sequence[Experiment]) -> list[str]:
     return [f"gain            {text}" + (f" ({defaults})" if defaults else "")]
 
 
-def scored(task: TuningTask, best: Experiment, experiments: Sequence[Experiment]) -> list[str]:
+def scored(task: TuningTask, best: Experiment, found: Found) -> list[str]:
     """The winner's score; of several objectives each one, and the front that it is on."""
     if not task.objectives.several:
-        sure = repeats.certainty(task, experiments)
-        return [f"{task.objective:<15} {reports.best_score(best, sure):.4g}"]
-    front = tuning.front_of(task, experiments)
+        return [f"{task.objective:<15} {reports.best_score(found):.4g}"]
     lines = [f"objectives      {', '.join(reports.values_in_words(task, best))}"]
-    if front:
-        others = ", ".join(f"#{one.number}" for one in front)
+    if found.front:
+        others = ", ".join(f"#{one.number}" for one in found.front)
         lines.append(f"Pareto front    {others}: nothing beats these in every objective")
         lines.append(f"                {reports.KNEE}")
     return lines

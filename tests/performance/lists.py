@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the admin's pages cost the server with very many experiments in the database.
 
-    python tests/performance/lists.py [--experiments 100000]
+    python tests/performance/lists.py [--experiments 100000] [--database postgresql]
 
 The lists of tasks and experiments as they come, sorted by each column, filtered, searched and far
 down; the page of a task with 1,000 experiments, that of an experiment, and the start page. Each is
@@ -11,6 +11,7 @@ grows with the rows.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -31,15 +32,19 @@ FEW = 3000  # experiments, against which the number of queries is compared
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--experiments", type=int, default=100_000)
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="at-") as folder:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="at-"))
         os.environ["AUTOTUNER_DATA_DIR"] = folder
+        from tests.integration.postgres_server import running_postgres
         from tests.integration.redis_server import running_redis
 
-        with running_redis(Path(folder)) as redis:
-            os.environ["REDIS_URL"] = redis.url
-            measured = measure(options.experiments)
-    print(json.dumps(measured, indent=2))
+        if options.database == "postgresql":
+            os.environ["DATABASE_URL"] = stack.enter_context(running_postgres())
+        os.environ["REDIS_URL"] = stack.enter_context(running_redis(Path(folder))).url
+        measured = measure(options.experiments)
+    print(json.dumps({"database": options.database, **measured}, indent=2))
     sys.exit(0 if all(measured["bars"].values()) else 1)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from rich.table import Table
 
-from experiments import reports
+from experiments import reports, summaries, tuning
 from experiments.models import TuningTask
 from experiments.shell import ShellCommand
 
@@ -18,8 +18,9 @@ class Command(ShellCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         tasks = [
-            reports.summary(task, list(task.experiments.all()))
-            for task in TuningTask.objects.prefetch_related("experiments")
+            reports.summary(task, rows, tuning.found_by(task, rows))
+            for task in TuningTask.objects.prefetch_related(summaries.rows())
+            for rows in [list(task.experiments.all())]
         ]
         if options["json"]:
             return self.print_json({"tasks": tasks})
