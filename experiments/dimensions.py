@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 
 from experiments.errors import BadInput
 
@@ -64,7 +65,7 @@ class Choices(Named):
     def count(self) -> int:
         return len(self.options)
 
-    @property
+    @cached_property
     def ordered(self) -> bool:
         """Whether neighbours in the list are alike: unless the user says so or denies it, numbers
         are that ascend or descend.
@@ -89,7 +90,11 @@ class Choices(Named):
 
     def index(self, value: Value) -> int | None:
         """The position of `value`; None when it is not one of the choices."""
-        return next((i for i, known in enumerate(self.options) if same(known, value)), None)
+        return self._places.get(place_of(value))
+
+    @cached_property
+    def _places(self) -> dict[tuple[bool, Value], int]:
+        return {place_of(option): index for index, option in enumerate(self.options)}
 
     def contains(self, value: Value) -> bool:
         return self.index(value) is not None
@@ -160,7 +165,7 @@ class Continuous(Named):
                 f"{self.step:g} makes {count:.0f} values; at most {MOST_STEPS}",
             )
 
-    @property
+    @cached_property
     def count(self) -> int | None:
         """How many values; None when there is no step."""
         if self.step is None:
@@ -175,7 +180,11 @@ class Continuous(Named):
         """The value `index` steps above `low`: 0.85, not 0.8500000000000001."""
         if self.step is None:
             raise ValueError(f"{self.name} has no step")
-        return float(exact(self.low) + index * exact(self.step))
+        return float(self._exactly[0] + index * self._exactly[1])
+
+    @cached_property
+    def _exactly(self) -> tuple[Decimal, Decimal]:
+        return exact(self.low), exact(self.step or 0.0)
 
     def at(self, share: float) -> float:
         """The value at `share` (0 up to 1) of the range, or of its logarithm."""
@@ -247,11 +256,14 @@ def canonical(value: Value) -> Value:
     return int(rounded) if rounded.is_integer() else rounded
 
 
+def place_of(value: Value) -> tuple[bool, Value]:
+    """What is equal for equal values only: `true` is not 1, and "1" is not 1."""
+    return isinstance(value, bool), canonical(value)
+
+
 def same(one: Value, other: Value) -> bool:
-    """Whether two values are equal: `true` is not 1, and "1" is not 1."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    return canonical(one) == canonical(other)
+    """Whether two values are equal."""
+    return place_of(one) == place_of(other)
 
 
 def identity(value: Value) -> str:
