@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,16 +14,18 @@ from experiments.models import Experiment, TuningTask
 log = logging.getLogger(__name__)
 
 GROWN = 0.05  # It is worked out again after so many more experiments, or at the task's end
+SHARE = 200  # … and takes one part in so many of a core
 KEPT = 50  # tasks
 
 
 @dataclass(frozen=True)
 class Known:
     """What was worked out after so many ended experiments: the parameters, in order, each with its
-    share as it is drawn and as it is said."""
+    share as it is drawn and as it is said. It is kept until then, whatever ends meanwhile."""
 
     ended: int
     bars: list[tuple[str, str, str]]
+    until: float = 0.0
 
 
 class Importances:
@@ -40,6 +43,7 @@ class Importances:
         with self.lock:
             known = self.known.get(task.pk, Known(0, []))
             is_old = ended < known.ended or ended - known.ended > known.ended * GROWN
+            is_old = is_old and (not known.bars or time.monotonic() >= known.until)
             is_old = is_old or (task.has_ended and ended != known.ended)
             if is_old and task.pk not in self.asked:
                 self.asked[task.pk] = ended
@@ -48,6 +52,7 @@ class Importances:
 
     def work_out(self, task: TuningTask, experiments: Sequence[Experiment], ended: int) -> None:
         """Keep the new one, and tell the pages where it differs."""
+        begun = time.thread_time()
         try:
             bars = [
                 (name, percentage(share), f"{share:.0%}")
@@ -58,7 +63,8 @@ class Importances:
             bars = []
         with self.lock:
             before = self.known.pop(task.pk, None)
-            self.known[task.pk] = Known(ended, bars)
+            until = time.monotonic() + SHARE * (time.thread_time() - begun)
+            self.known[task.pk] = Known(ended, bars, until)
             del self.asked[task.pk]
             while len(self.known) > KEPT:
                 del self.known[next(iter(self.known))]

@@ -1,6 +1,7 @@
 """A moment on a page: in the reader's own zone, and with that zone when it is pointed at."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -13,6 +14,7 @@ FORMS = {
 }
 
 
+@lru_cache(maxsize=4096)  # A log has the same ones again at each event
 def moment(at: datetime | None, form: str = "second") -> SafeString:
     """The HTML of a moment, a dash for none. The `form` is one of FORMS."""
     if at is None:

@@ -23,13 +23,14 @@ from experiments.roles import Rights
 from experiments.scatter import scatter
 from experiments.sections import Optimization
 from experiments.states import LEASED, Status, TaskStatus
-from experiments.task_table import View
+from experiments.task_table import Row, View
 from experiments.tones import TONES
 from experiments.tuning import Found
 
-# The parts that a move changes at once, and those that may follow
+# The parts that a move changes at once, and those that may follow: with every move, or with results
 FIRST = ("head", "numbers", "filters", "strip", "rows")
-LATER = ("lanes", "charts", "importance", "winner", "vetoes", "log")
+LATER = ("lanes", "importance", "vetoes", "log")
+OF_RESULTS = ("charts", "winner")
 
 
 def experiments_of(task: TuningTask) -> QuerySet[Experiment]:
@@ -44,39 +45,42 @@ def first(
     rights: Rights,
     view: View,
     now: datetime,
+    settled: dict[int, Row],
 ) -> dict[str, Any]:
-    """The status, the numbers, the strip and the rows."""
+    """The status, the numbers, the strip and the rows. `settled`: as `task_table.table` has it."""
     return {
         **head(task, experiments, rights),
         "numbers": task_numbers.numbers(task, experiments, found, now),
         "blocks": task_numbers.strip(task, experiments, found.best),
         "planned": task_numbers.planned(task, experiments),
-        **task_table.table(task, experiments, found, view, now),
+        **task_table.table(task, experiments, found, view, now, settled),
     }
 
 
 def later(
-    task: TuningTask,
-    experiments: Sequence[Experiment],
-    found: Found,
-    rights: Rights,
-    now: datetime,
+    task: TuningTask, experiments: Sequence[Experiment], rights: Rights, now: datetime
 ) -> dict[str, Any]:
-    """The charts, and what was learned."""
+    """What goes on, and what was learned of the parameters."""
     known = vetoes.on_page(task)
     return {
         "task": task,
         "may_change": rights.steer,
+        "chart": lanes.of_task(experiments, now),
+        "importance": importances.of(task, experiments),
+        **known,
+        "log": task_log.lines(task, experiments, known["vetoes"]),
+    }
+
+
+def of_results(task: TuningTask, experiments: Sequence[Experiment], found: Found) -> dict[str, Any]:
+    """The charts and the winner: nothing but what has ended is in them, and how many there are."""
+    return {
         "winner": winner.winner(task, found, task_table.columns_of(task, experiments)),
         "sure": found.sure,
         "front": found.front,
         "knee": reports.KNEE,
         "scatter": scatter(task, experiments, found),
-        "chart": lanes.of_task(experiments, now),
-        "importance": importances.of(task, experiments),
         **charts.charts(task, experiments, found.best),
-        **known,
-        "log": task_log.lines(task, experiments, known["vetoes"]),
     }
 
 

@@ -1,20 +1,22 @@
 """A task's page as it is drawn, part by part: what a move changes costs little."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from operator import is_
 from typing import Any
 
 from django.template.loader import render_to_string
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from experiments import chart_marks, pages, tuning
 from experiments.drawing import ITEMS, Drawing, Part
 from experiments.models import Experiment, TuningTask
 from experiments.roles import Rights
-from experiments.task_table import View
+from experiments.task_table import Row, View
 
 STATE = ("status", "attempt", "cancel_requested")  # A row changes only with one of these
+LONG_AGO = timedelta(seconds=2)  # After which numbers that go with the time are drawn again
 MOST_AT_ONCE = 200  # rows that are read by their keys; of more, all are read
 ROW_WANTS = ("task", "may_change", "has_defaults")
 PLANNED = '<span id="block-{}" class="at-block at-planned" title="not yet chosen"></span>'
@@ -37,7 +39,13 @@ class Picture:
         self.is_moving = True
         self.drawing = Drawing({}, self.is_moving)
         # Of each row: what it was drawn from, and itself
-        self.drawn: dict[int, tuple[dict[str, Any], str]] = {}
+        self.drawn: dict[int, tuple[Row, str]] = {}
+        # What was found, and in which results of which task; of how many experiments the charts are
+        self.results: list[Experiment] = []
+        self.of: dict[str, Any] = {}
+        self.found = tuning.NOTHING
+        self.settled: dict[int, Row] = {}
+        self.charted: int | None = None
 
     def whole(self) -> Drawing:
         """Everything, as the database has it now."""
@@ -55,12 +63,15 @@ class Picture:
         return self.drawing
 
     def later(self) -> Drawing:
-        """Everything, from the rows whose state is another one and those that were read before."""
-        self._look()
-        return self._draw_all()
+        """Everything that is another one, from the rows whose state is another one and those that
+        were read before.
+        """
+        is_other = self._look()
+        return self._draw_all(is_other or timezone.now() - self.now > LONG_AGO)
 
-    def _draw_all(self) -> Drawing:
-        self._draw_first()
+    def _draw_all(self, with_first: bool = True) -> Drawing:
+        if with_first:
+            self._draw_first()
         self._draw_later()
         self.drawing = Drawing(dict(self.parts), self.is_moving)
         return self.drawing
@@ -86,25 +97,35 @@ class Picture:
 
     def _draw_first(self) -> None:
         self.now = timezone.now()
-        self.found = tuning.found_by(self.task, self.experiments)
-        context = pages.first(
-            self.task, self.experiments, self.found, self.rights, self.view, self.now
-        )
+        self._look_at_results()
+        seen = (self.rights, self.view, self.now, self.settled)
+        context = pages.first(self.task, self.experiments, self.found, *seen)
         self.is_moving = context["is_moving"]
         self.parts |= parts(pages.FIRST, context)
         self._draw_items(context)
+
+    def _look_at_results(self) -> None:
+        """Work out what follows from the results only when these are others: a row that was read
+        again is another one.
+        """
+        results = [one for one in self.experiments if one.has_ended]
+        if columns(self.task) == self.of and are_the_same(results, self.results):
+            return
+        self.results, self.of = results, columns(self.task)
+        self.found = tuning.found_by(self.task, self.experiments)
+        self.settled, self.charted = {}, None
 
     def _draw_items(self, context: dict[str, Any]) -> None:
         self.drawn = {
             row["experiment"].number: (row, self._row(row, context)) for row in context["rows"]
         }
         blocks = {one["number"]: chart_marks.block(one) for one in context["blocks"]}
-        blocks |= {number: format_html(PLANNED, number) for number in context["planned"]}
+        blocks |= {number: PLANNED.format(number) for number in context["planned"]}
         rows = {number: html for number, (_, html) in self.drawn.items()}
         self.parts["strip"] = Part(self.parts["strip"].html, blocks)
         self.parts["rows"] = Part(self.parts["rows"].html, rows)
 
-    def _row(self, row: dict[str, Any], context: dict[str, Any]) -> str:
+    def _row(self, row: Row, context: dict[str, Any]) -> str:
         """The one of before when nothing of it has changed."""
         before = self.drawn.get(row["experiment"].number)
         if before and before[0]["experiment"] is row["experiment"] and before[0] == row:
@@ -113,8 +134,17 @@ class Picture:
         return render_to_string("experiments/live/row.html", wanted)
 
     def _draw_later(self) -> None:
-        context = pages.later(self.task, self.experiments, self.found, self.rights, self.now)
+        context = pages.later(self.task, self.experiments, self.rights, self.now)
         self.parts |= parts(pages.LATER, context)
+        if self.charted != len(self.experiments):
+            context = pages.of_results(self.task, self.experiments, self.found)
+            self.parts |= parts(pages.OF_RESULTS, context)
+            self.charted = len(self.experiments)
+
+
+def are_the_same(some: Sequence[Experiment], others: Sequence[Experiment]) -> bool:
+    """Whether they are the very same objects: two that were read of one row may differ."""
+    return len(some) == len(others) and all(map(is_, some, others))
 
 
 def columns(task: TuningTask) -> dict[str, Any]:

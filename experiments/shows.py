@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 REFRESH = 2.0  # seconds after which a task that moves is looked at, should a message be lost
 IDLE_REFRESH = 15.0  # … one that does not
 LATER = 0.4  # seconds after a move until the charts follow; more may change meanwhile
-SHARE, REST = 25, 3.0  # The charts take one part in so many of a core; they rest so long at most
+SHARE, REST = 200, 5.0  # The charts take one part in so many of a core; they rest so long at most
 AS_TIME_GOES_BY = 10.0  # seconds after which they are drawn again, for the bars of what runs
 AT_THE_LATEST = 2.0  # … and wait so long for a moment without moves
 WHOLE = 60.0  # seconds after which everything is read anew
@@ -165,11 +165,14 @@ class Show:
             drawing, took = await self.drawn(draw)
             ended = time.monotonic()
             if draw != self.picture.first:
-                rest = ended + min(REST, SHARE * took)
+                rest = ended + (min(REST, SHARE * took) if drawing.is_moving else 0.0)
                 by_itself = max(ended + AS_TIME_GOES_BY, rest)
                 later_at = by_itself if drawing.is_moving else math.inf
             elif was_poked or drawing is not self.drawing:
-                later_at = min(later_at, max(ended + LATER, rest))
+                at = max(
+                    ended + LATER, rest if drawing.is_moving else 0.0
+                )  # The end is seen at once
+                later_at = min(later_at, at)
             if draw == self.picture.whole:
                 self.begun, whole_at = begun, ended + WHOLE
             self.publish(drawing)

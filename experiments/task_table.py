@@ -33,6 +33,9 @@ SUCCEEDED = {"met", "missed", "pruned"}
 LONGEST = 200  # characters of a word in an address
 
 
+Row = dict[str, Any]
+
+
 class View(NamedTuple):
     """How somebody looks at a task: `-score` sorts by the score, the largest first; `only` is one
     of KINDS, or "succeeded". Both are empty at first: all of them, the newest first."""
@@ -73,17 +76,23 @@ def table(
     found: Found,
     view: View,
     now: datetime,
+    settled: dict[int, Row] | None = None,
 ) -> dict[str, Any]:
-    """The rows in this view, the columns' heads, and the choices of what to see."""
+    """The rows in this view, the columns' heads, and the choices of what to see. `settled` has, by
+    number, the rows of what has ended as they were drawn for the same `found`, and gets the others.
+    """
+    settled = {} if settled is None else settled
     columns = columns_of(task, experiments)
     heads = heads_of(task, experiments, columns, now)
     shown = in_order([e for e in experiments if view.has(e)], heads, view)
     said = effects.remarks(experiments)
     front = {one.pk for one in found.front}
-    rows = [row(task, e, found, columns, now) for e in shown[:SHOWN]]
-    for one in rows:
-        one["is_on_front"] = one["experiment"].pk in front
-        one["said"] = said.get(one["experiment"].number, [])
+    rows = []
+    for one in shown[:SHOWN]:
+        drawn = settled.get(one.number) or row(task, one, found, columns, now)
+        if one.has_ended:
+            settled[one.number] = drawn
+        rows.append({**drawn, "is_on_front": one.pk in front, "said": said.get(one.number, [])})
     links = {head.key: link(head, view) for head in heads}
     of_figures = [f"goal.{index}" for index in range(len(goals(task)))]
     of_figures += [f"metric.{column.metric}" for column in columns]
@@ -232,7 +241,7 @@ def row(
     found: Found,
     columns: Sequence[Column],
     now: datetime,
-) -> dict[str, Any]:
+) -> Row:
     """One experiment in the table."""
     succeeded = experiment.status == Status.SUCCESS
     return {

@@ -209,6 +209,9 @@ class Found(NamedTuple):
     baseline: Experiment | None  # The engine's defaults, measured
 
 
+NOTHING = Found(None, [], None, None)
+
+
 def found_by(task: TuningTask, experiments: Sequence[Experiment]) -> Found:
     """All of it, worked out once."""
     front, sure = front_of(task, experiments), repeats.certainty(task, experiments)
