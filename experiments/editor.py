@@ -1,21 +1,26 @@
 """The editor of a task: what it would do and what is wrong, said while one types; and a whole
 task file, pasted."""
 
+from collections.abc import Sequence
+from copy import copy
+from functools import reduce
 from statistics import median
-from typing import Any
+from typing import Any, cast
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods, require_POST
 
-from experiments import audit, masking, planning, presets, roles, taskfile
+from experiments import audit, masking, planning, preset_fill, presets, roles, taskfile
 from experiments.documents import write_yaml
 from experiments.errors import BadInput
 from experiments.files import attachment, uploaded
-from experiments.forms import COMMAND_REFUSED, NEW_TASK, TaskForm
+from experiments.form_places import PLACES
+from experiments.forms import COMMAND_REFUSED, NEW_TASK, TaskForm, said_at
 from experiments.guard import is_key, only_for
 from experiments.models import Experiment, Preset, TuningTask
 from experiments.states import Action, Status
@@ -42,12 +47,35 @@ def download(request: HttpRequest, task_id: int | None = None) -> HttpResponse:
     """The task file of the form as it is, without its secrets; nothing is saved."""
     form = typed(request, task_id)
     if not form.is_valid():
-        title = "There is no task file yet"
-        context = {**admin.site.each_context(request), "title": title, "problems": problems(form)}
-        return TemplateResponse(request, "experiments/task_problems.html", context, status=400)
+        return told(request, "There is no task file yet", problems(form))
     task = form.instance
     known = masking.known_of(task.specification)
     return attachment(write_yaml(masking.data(task.specification, known)), task.name)
+
+
+def told(request: HttpRequest, title: str, found: list[tuple[str, str]]) -> HttpResponse:
+    """A page, in a tab of its own, of what is wrong with the form."""
+    context = {**admin.site.each_context(request), "title": title, "problems": found}
+    return TemplateResponse(request, "experiments/task_problems.html", context, status=400)
+
+
+def parts_typed(request: HttpRequest) -> tuple[TaskForm, dict[str, Any], list[tuple[str, str]]]:
+    """The form as it is, what a preset of it would have, and what is wrong with that: a preset may
+    do without what a task needs, such as its name and its model."""
+    key = request.POST.get("_of_task", "")
+    form = typed(request, int(key) if is_key(key) else None)
+    form.full_clean()
+    parts = {name: value for name, value in form.written.items() if value != {}}
+    parts.pop("task_name", None)
+    wrong = [one for one in form.unread if one != "name"]
+    found = [(str(form[one].label), str(form.errors[one][0])) for one in wrong]
+    if not found:
+        try:
+            presets.check(parts)
+        except BadInput as problem:
+            name, message = said_at(problem)
+            found = [(str(form[name].label) if name else "", message)]
+    return form, presets.parts_of(parts), found
 
 
 def typed(request: HttpRequest, task_id: int | None) -> TaskForm:
@@ -82,11 +110,45 @@ def paste(request: HttpRequest) -> HttpResponse:
 
 
 def begins_with(request: HttpRequest) -> dict[str, Any]:
-    """What a new task has filled in: the fields of the preset that the address names."""
-    key = request.GET.get("preset", "")
-    preset = Preset.objects.filter(pk=key).first() if is_key(key) else None
-    may = preset is not None and roles.may_see_presets(request.user)
-    return presets.filled(NEW_TASK, preset.parts) if preset and may else NEW_TASK
+    """What a new task has filled in: the fields of the presets that it has begun with."""
+    parts = (preset.parts for preset in begun_with(request))
+    return reduce(presets.filled, parts, NEW_TASK)
+
+
+def begun_with(request: HttpRequest) -> list[Preset]:
+    """Those that the form names, or the address that it is at, in their order."""
+    keys = request.POST.getlist("preset") or request.GET.getlist("preset")
+    chosen = [chosen_preset(request, key) for key in dict.fromkeys(keys)]
+    return [preset for preset in chosen if preset is not None]
+
+
+def chosen_preset(request: HttpRequest, key: str) -> Preset | None:
+    may = is_key(key) and roles.may_see_presets(request.user)
+    return Preset.objects.filter(pk=key).first() if may else None
+
+
+def filled(request: HttpRequest) -> HttpRequest:
+    """Somebody asks for the page of a new task, in which the form is as it stands here, with one
+    more preset's fields in it."""
+    form, keys = typed(request, None), request.POST.getlist("preset")
+    preset = chosen_preset(request, request.POST.get("next_preset", ""))
+    if preset is None:
+        page = as_opened(request, keys)
+        page.typed = {name: form[name].value() for name in PLACES}
+    else:
+        key = str(preset.pk)
+        page = as_opened(request, [*(one for one in keys if one != key), key])
+        page.filled = preset_fill.fill(form, preset)
+        page.typed = page.filled.values
+    return cast(HttpRequest, page)
+
+
+def as_opened(request: HttpRequest, keys: Sequence[str] = ()) -> Any:
+    """The same person opens the page to which a form was sent, with these presets."""
+    page: Any = copy(request)
+    page.method, page.POST = "GET", QueryDict()
+    page.GET = QueryDict(urlencode({"preset": list(keys)}, doseq=True))
+    return page
 
 
 def create(text: str, request: HttpRequest) -> TuningTask:

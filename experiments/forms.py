@@ -81,9 +81,9 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
         textareas.read_space,
         textareas.write_space,
         widget=area(6, EXAMPLE_SPACE),
-        help_text="One parameter a line: name: 4, 8, 16 · name: 0.80..0.95 step 0.05 · "
-        "name: 256..8192 log · name: true, false · name: low, high ordered · "
-        "name: 1..8 when other=a|b and third=true",
+        help_text="Values: 4, 8, 16 · 0.80..0.95 step 0.05 · 256..8192 log · true, false · "
+        "low, high ordered · 1..8 when other=a|b and third=true. As text, one parameter a line: "
+        "max-num-seqs: 4, 8, 16",
     )
     constraints = DataField(
         textareas.read_list,
@@ -199,8 +199,8 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
         read_limits,
         write_limits,
         label="Service-level objectives",
-        help_text="One limit a line, in seconds: ttft p90: 1.0 hard · tpot mean: 0.05 weight 2 · "
-        "latency p99: 5 hard beyond 20 % · throughput: 500 · or YAML, as in a task file",
+        help_text="In seconds: 1.0 hard · 0.05 weight 2 · 5 hard beyond 20 %. As text, one limit a "
+        "line: ttft p90: 1.0 hard, or YAML, as in a task file",
     )
 
     class Meta:
@@ -213,8 +213,12 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.before: dict[str, Any] = deepcopy(self.instance.specification or self.begins_with)
+        self.written = self.before  # The task file that is typed, as far as it can be read
+        self.unread: set[str] = set()  # Fields whose own text cannot be read
         self.masked = masking.data(self.before)
         self.pool = planning.pool_now()
+        if not self.instance.pk and "name" in self.fields:
+            self.fields["name"].widget.attrs["autofocus"] = True
         if "max_parallel_experiments" in self.fields:  # Not where it is only shown
             field = self.fields["max_parallel_experiments"]
             field.widget.attrs["max"] = planning.parallel_limit(self.pool)
@@ -238,7 +242,8 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any]:
         """Make the task file and check it; each problem goes to the field that caused it."""
         super().clean()
-        data = deepcopy(self.before)
+        self.unread = set(self.errors)
+        self.written = data = deepcopy(self.before)
         for name in self.changed_data:
             if name in self.cleaned_data:
                 put(data, PLACES[name], self.unmasked(name))
@@ -264,11 +269,16 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def say(self, problem: BadInput) -> None:
         """Show a problem at the form field in which it can be solved."""
-        for name, place in PLACES.items():
-            rest = problem.field.removeprefix(place)
-            if problem.field.startswith(place) and rest[:1] in ("", ".", "["):
-                if name not in self.errors:
-                    rest = rest.removeprefix(".")
-                    self.add_error(name, f"{rest}: {problem.message}" if rest else problem.message)
-                return
-        self.add_error(None, str(problem))
+        name, message = said_at(problem)
+        if name is None or name not in self.errors:
+            self.add_error(name, message)
+
+
+def said_at(problem: BadInput) -> tuple[str | None, str]:
+    """The form field in which it can be solved, if there is one, and what to say there."""
+    for name, place in PLACES.items():
+        rest = problem.field.removeprefix(place)
+        if problem.field.startswith(place) and rest[:1] in ("", ".", "["):
+            rest = rest.removeprefix(".")
+            return name, f"{rest}: {problem.message}" if rest else problem.message
+    return None, str(problem)

@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_http_methods
 
-from experiments import audit, masking, presets, roles, textareas
+from experiments import audit, editor, masking, presets, roles, textareas
 from experiments.documents import write_yaml
 from experiments.errors import BadInput
 from experiments.files import attachment, uploaded
@@ -132,8 +132,24 @@ class PresetAdmin(Audited, RowsPage):
         is_shown = obj is not None and not self.has_change_permission(request, obj)
         return self.shown if is_shown else ()
 
+    def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        """A task's form comes here as it stands, to become a preset."""
+        if "_of_task" in request.POST and roles.may_edit(request.user):
+            form, parts, problems = editor.parts_typed(request)
+            if problems:
+                title = "There is no preset yet"
+                return editor.told(request, title, problems)
+            page = editor.as_opened(request)
+            page.typed = {name: form[name].value() for name in ("name", "description")}
+            page.typed["parts"] = textareas.write_as_yaml(parts)
+            request = page
+        response: HttpResponse = super().changeform_view(request, *args, **options)
+        return response
+
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Of the task that is to become a preset."""
+        if typed := getattr(request, "typed", None):
+            return cast(dict[str, Any], typed)
         key = request.GET.get("task", "")
         if not (is_key(key) and roles.may_view(request.user)):
             return {}

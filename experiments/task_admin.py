@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from typing import Any, cast
-from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -69,6 +68,7 @@ class TuningTaskAdmin(Audited, RowsPage):
         for_each("retry", "Retry what failed"),
     ]
     change_form_outer_before_template = "experiments/task_links.html"
+    change_form_before_template = "experiments/task_begun.html"
     conditional_fields = {
         "executable": "engine != 'custom' && engine != 'job'",
         "command": "engine == 'custom' || engine == 'job'",
@@ -227,8 +227,8 @@ class TuningTaskAdmin(Audited, RowsPage):
             context["flags"], context["limits"] = KNOWN_FLAGS, KNOWN_LIMITS
             if obj is None and roles.may_see_presets(request.user):
                 context["presets"] = Preset.objects.all()
-                context["preset"] = request.GET.get("preset", "")
-                context["show_summary"] += f"?{urlencode({'preset': context['preset']})}"
+                context["begun_with"] = editor.begun_with(request)
+                context["filled"] = getattr(request, "filled", None)
         return super().render_change_form(request, context, **options)
 
     def save_model(self, request: HttpRequest, obj: TuningTask, form: Any, change: bool) -> None:
@@ -244,8 +244,14 @@ class TuningTaskAdmin(Audited, RowsPage):
             columns = [*TaskForm.Meta.fields, "max_experiments", "priority", "specification"]
             return obj.save(update_fields=columns)
 
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """What is typed, when a preset is filled in."""
+        return getattr(request, "typed", {})
+
     def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
         """Save and start: it starts after the commit, for whoever runs it must see its row."""
+        if "_fill" in request.POST and roles.may_edit(request.user):
+            request = editor.filled(request)
         response: HttpResponse = super().changeform_view(request, *args, **options)
         saved = getattr(request, "saved_task", None)
         is_asked = "_start" in request.POST and roles.may_steer(request.user)

@@ -23,9 +23,6 @@ function rowsOf(text, what, value, suggested) {
   editor.setAttribute("role", "group");
   editor.setAttribute("aria-label", `One ${what} a row`);
 
-  const suggest = () => names.replaceChildren(
-    ...Object.entries(suggested()).map(([name, example]) => make("option", { value: name, label: example })),
-  );
   const parsed = () => {
     const lines = text.value.split("\n").filter((line) => line.trim());
     const pairs = lines.map((line) => /^([^:{]+):\s*([^\s{].*)$/.exec(line));
@@ -39,56 +36,101 @@ function rowsOf(text, what, value, suggested) {
       .join("\n");
     text.dispatchEvent(new Event("input", { bubbles: true }));
   };
-  const input = (value, label) => {
-    const made = make("input", { type: "text", value, className: "at-input at-code" });
-    made.setAttribute("aria-label", label);
-    return made;
+  const input = (value) => make("input", { type: "text", value, className: "at-input at-code" });
+  /* What is said of each row depends on where it is, and on what is suggested for now. */
+  const describe = () => {
+    const examples = suggested();
+    [...rows.children].forEach((row, at) => {
+      const [name, given] = row.querySelectorAll("input");
+      const title = `${what[0].toUpperCase()}${what.slice(1)} ${at + 1}`;
+      name.setAttribute("aria-label", `${title}: name`);
+      given.setAttribute("aria-label", `${title}: ${value}`);
+      row.querySelector("button").setAttribute("aria-label", `Remove ${what} ${at + 1}`);
+      const example = examples[name.value.trim()];
+      given.placeholder = example ? `for example ${example}` : "";
+    });
+  };
+  const suggest = () => {
+    names.replaceChildren(
+      ...Object.entries(suggested()).map(([name, example]) => make("option", { value: name, label: example })),
+    );
+    describe();
   };
   const addRow = (first = "", second = "") => {
-    const number = rows.children.length + 1;
-    const title = `${what[0].toUpperCase()}${what.slice(1)} ${number}`;
-    const name = input(first, `${title}: name`);
-    const given = input(second, `${title}: ${value}`);
-    const remove = button("×", `Remove ${what} ${number}`);
+    const name = input(first);
+    const given = input(second);
+    const remove = button("×");
     const row = make("div", { className: "at-row-inputs" }, name, given, remove);
-    const hint = () => {
-      const example = suggested()[name.value.trim()];
-      given.placeholder = example ? `for example ${example}` : "";
-    };
     name.setAttribute("list", names.id);
-    name.addEventListener("input", hint);
-    row.addEventListener("input", changed);
-    remove.addEventListener("click", () => {
-      row.remove();
+    row.addEventListener("input", () => {
+      unmark(row);
+      describe();
       changed();
-      add.focus();
     });
-    hint();
+    row.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.target === remove) return;
+      event.preventDefault(); // Here it is the next line, and does not send the form
+      if (event.target === name) given.focus();
+      else if (row.nextElementSibling) row.nextElementSibling.firstElementChild.focus();
+      else added().focus();
+    });
+    remove.addEventListener("click", () => {
+      const next = row.nextElementSibling || row.previousElementSibling;
+      row.remove();
+      describe();
+      changed();
+      (next ? next.querySelector("button") : add).focus();
+    });
     rows.append(row);
     return name;
   };
+  const added = () => {
+    const name = addRow();
+    describe();
+    return name;
+  };
+  const unmark = (row) => {
+    row.querySelectorAll("[aria-invalid]").forEach((one) => {
+      one.removeAttribute("aria-invalid");
+      one.removeAttribute("aria-describedby");
+    });
+    row.querySelectorAll("p").forEach((one) => one.remove());
+  };
+  /* An error that the page has below is said in its row. */
   const mark = () => {
-    const wrong = [...document.querySelectorAll(`#${text.id}_error li`)].map((one) => one.textContent.trim());
+    const wrong = [...document.querySelectorAll(`#${text.id}_error li`)];
     [...rows.children].forEach((row, at) => {
       const name = row.querySelector("input").value.trim().split(" ")[0];
-      const mine = wrong.find((one) => one.startsWith(`line ${at + 1}:`) ||
-        (name && one.startsWith(name) && ":.[".includes(one.charAt(name.length))));
+      const line = `line ${at + 1}: `;
+      const mine = wrong.find((one) => {
+        const said = one.textContent.trim();
+        return said.startsWith(line) || (name && said.startsWith(name) && ":.[".includes(said.charAt(name.length)));
+      });
       if (!mine) return;
-      row.querySelectorAll("input").forEach((one) => one.setAttribute("aria-invalid", "true"));
-      row.append(make("p", { className: "at-text-bad", textContent: mine }));
+      const said = mine.textContent.trim();
+      const words = said.startsWith(line) ? said.slice(line.length) : said;
+      const told = make("p", { id: `${text.id}-wrong-${at + 1}`, className: "at-text-bad", textContent: words });
+      row.append(told);
+      row.querySelectorAll("input").forEach((one) => {
+        one.setAttribute("aria-invalid", "true");
+        one.setAttribute("aria-describedby", told.id);
+      });
+      mine.hidden = true;
     });
   };
   const show = (asRows) => {
     const pairs = asRows ? parsed() : null;
     rows.replaceChildren();
     if (pairs) pairs.concat(pairs.length ? [] : [["", ""]]).forEach((pair) => addRow(...pair));
+    describe();
     editor.hidden = add.hidden = !pairs;
     text.hidden = Boolean(pairs);
+    document.querySelectorAll(`#${text.id}_error li`).forEach((one) => { one.hidden = false; });
     toggle.textContent = pairs ? "As text" : "As rows";
     toggle.setAttribute("aria-label", `${toggle.textContent}: ${what}s`);
   };
 
-  add.addEventListener("click", () => addRow().focus());
+  add.addEventListener("click", () => added().focus());
   toggle.addEventListener("click", () => show(!text.hidden));
   suggest();
   text.before(editor);
@@ -109,4 +151,9 @@ document.addEventListener("DOMContentLoaded", () => {
   engine.addEventListener("change", suggest);
   const known = told("at-limits");
   rowsOf(limits, "limit", "at most", () => known);
+});
+
+/* The browser's own autofocus comes too early for a page that is drawn by a script. */
+window.addEventListener("load", () => {
+  if (document.activeElement === document.body) document.querySelector("[autofocus]")?.focus();
 });

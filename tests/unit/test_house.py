@@ -84,6 +84,7 @@ DOORS_FOR_PEOPLE = {
     "editor",
     "files",
     "preset_admin",
+    "preset_fill",
     "task_list",
     "guard",
     "jobs",

@@ -189,3 +189,104 @@ def test_the_shell_lists_exports_and_imports(tmp_path: Path, capsys: Any) -> Non
     call_command("presets", "import", str(path), "--replace")
     with pytest.raises(CommandError, match="no preset 'Nothing'"):
         call_command("presets", "export", "Nothing")
+
+
+# ── filled into a form as it stands ─────────────────────────────────────────────────────────
+
+
+def fill_in(client: Client, preset: Preset | None, **changes: Any) -> Any:
+    key = preset.pk if preset else ""
+    answer = client.post(NEW_TASK, {**typed(**changes), "next_preset": key, "_fill": ""})
+    assert answer.status_code == 200 and not TuningTask.objects.exists()
+    return answer
+
+
+def shown(answer: Any) -> dict[str, Any]:
+    form = answer.context["adminform"].form
+    assert not form.is_bound  # Nothing is called wrong yet
+    return {name: form[name].value() for name in form.fields}
+
+
+def test_what_is_typed_stays_where_the_preset_has_nothing(
+    admin_client: Client, chat: Preset
+) -> None:
+    answer = fill_in(admin_client, chat, search_space="x: 9..1", timeout="never")
+    form = shown(answer)
+    assert (form["name"], form["model"], form["timeout"]) == ("new", "/models/x", "never")
+    assert form["search_space"] == "x: 9..1"  # What cannot be read yet, too
+    assert (form["num_concurrency"], form["slo"]) == ("2, 8", "ttft p90: 0.5")
+    filled = answer.context["filled"]
+    assert filled.names == ["Concurrency", "Service-level objectives"] and not filled.replaced
+
+
+def test_what_was_typed_where_the_preset_has_something_is_named(
+    admin_client: Client, chat: Preset
+) -> None:
+    answer = fill_in(admin_client, chat, num_concurrency="7", slo="tpot p90: 0.1")
+    assert shown(answer)["slo"] == "tpot p90: 0.1\nttft p90: 0.5"  # Both: nothing of it is lost
+    assert answer.context["filled"].replaced == [("Concurrency", "7")]
+    unread = fill_in(admin_client, chat, num_concurrency="<many>")
+    assert unread.context["filled"].replaced == [("Concurrency", "<many>")]
+    assert "&lt;many&gt;" in unread.content.decode()
+
+
+def test_presets_are_filled_in_one_after_the_other_and_the_task_has_all_of_them(
+    admin_client: Client, chat: Preset
+) -> None:
+    # Neither has a field of the form for all that it has
+    beyond = {"parallel_config": {"tp": [1, 2]}, "benchmark": {"additional_params": {"top_k": 1}}}
+    wide = Preset.objects.create(name="Wide", parts=beyond)
+    first = fill_in(admin_client, chat)
+    assert f'name="preset" value="{chat.pk}"' in first.content.decode()
+    form = {**typed(), **{name: "" if v is None else v for name, v in shown(first).items()}}
+    begun = {**form, "preset": [chat.pk], "next_preset": wide.pk, "_fill": ""}
+    second = admin_client.post(NEW_TASK, begun)
+    assert second.context["filled"].names == ["parallel_config", "benchmark.additional_params"]
+    both = [one.pk for one in second.context["begun_with"]]
+    assert both == [chat.pk, wide.pk] and shown(second)["num_concurrency"] == "2, 8"
+    assert admin_client.post(NEW_TASK, {**form, "preset": both}).status_code == 302
+    file = TuningTask.objects.get().file.to_dict()
+    assert file["parallel_config"] == beyond["parallel_config"] and file["slo"] == CHAT["slo"]
+    assert file["benchmark"] == {"num_concurrency": [2, 8], "additional_params": {"top_k": 1}}
+
+
+def test_without_a_preset_everything_stays(admin_client: Client) -> None:
+    form = shown(fill_in(admin_client, None, num_concurrency="x"))
+    assert (form["name"], form["num_concurrency"]) == ("new", "x")
+
+
+# ── made of a form as it stands ─────────────────────────────────────────────────────────────
+
+
+def test_a_form_becomes_a_preset_without_being_saved(admin_client: Client) -> None:
+    form = typed(name="", model="", num_concurrency="3", environment="HF_TOKEN=hf_very_secret")
+    answer = admin_client.post(ADD, {**form, "_of_task": ""})
+    assert answer.status_code == 200 and b"hf_very_secret" not in answer.content
+    parts = answer.context["adminform"].form.initial["parts"]
+    assert "num_concurrency:" in parts and "max-num-seqs" in parts and "model" not in parts
+    assert not TuningTask.objects.exists() and not Preset.objects.filter(name="").exists()
+
+
+def test_a_task_that_is_edited_becomes_a_preset_as_it_is_typed(
+    admin_client: Client, make_task: Any
+) -> None:
+    task = make_task()
+    form = typed(name=task.name, engine="vllm", search_space="max-num-seqs: 77")
+    answer = admin_client.post(ADD, {**form, "_of_task": task.pk})
+    assert "77" in answer.context["adminform"].form.initial["parts"]
+
+
+def test_a_form_that_cannot_be_a_preset_says_which_field_and_what(admin_client: Client) -> None:
+    answer = admin_client.post(ADD, {**typed(search_space="x: 9..1"), "_of_task": ""})
+    assert answer.status_code == 400
+    assert answer.context["problems"] == [("Search space", "x.low: 9 is not below high 1")]
+    answer = admin_client.post(ADD, {**typed(search_space="x"), "_of_task": ""})
+    assert answer.context["problems"][0][1].startswith("line 1: write a name")
+    answer = admin_client.post(ADD, {**typed(max_minutes="-1"), "_of_task": ""})
+    [(label, problem)] = answer.context["problems"]
+    assert label == "Minutes per level" and "0" in problem
+
+
+def test_who_may_not_write_presets_makes_none_of_a_form() -> None:
+    client = as_role("operator")
+    assert client.post(ADD, {**typed(), "_of_task": ""}).status_code == 403
