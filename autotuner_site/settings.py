@@ -266,6 +266,7 @@ UNFOLD = {
     "SCRIPTS": [
         lambda request: static("experiments/names.js"),
         lambda request: static("experiments/moments.js"),
+        lambda request: static("experiments/copying.js"),
     ],
     "COLORS": {
         "primary": {

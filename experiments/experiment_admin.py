@@ -1,5 +1,6 @@
 """Experiments in the admin: for reading, comparing, cancelling and retrying."""
 
+import shlex
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, cast
@@ -31,7 +32,7 @@ from experiments import (
 from experiments.documents import write_yaml
 from experiments.figures import elapsed, number, objective, plain, reached
 from experiments.level_table import level_table
-from experiments.model_pages import ReadOnly, RowsPage, block, column, pill, unbroken
+from experiments.model_pages import ReadOnly, RowsPage, block, column, copied, pill, unbroken
 from experiments.models import Experiment, Move
 from experiments.moments import moment
 from experiments.states import FailureKind
@@ -315,7 +316,7 @@ class ExperimentAdmin(ReadOnly, RowsPage):
     @column("Command")
     def command_line(self, experiment: Experiment) -> SafeString:
         shown = masking.command(experiment.command, logs.secrets(experiment))
-        return block("\n".join(shown) or "–")
+        return copied("command", shlex.join(shown)) if shown else block("–")
 
     @column("Pruned")
     def pruning(self, experiment: Experiment) -> str:

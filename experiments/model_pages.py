@@ -37,6 +37,15 @@ def block(text: str, kind: str = "") -> SafeString:
     return format_html('<pre class="at-text {}">{}</pre>', kind, text)
 
 
+def copied(name: str, text: str) -> SafeString:
+    """The same with a button that copies it; `name` is its own on the page."""
+    return format_html(
+        '<div class="at-command"><pre id="{0}" tabindex="0">{1}</pre>'
+        '<button class="at-button" type="button" data-copy="#{0}">Copy</button></div>',
+        *(name, text),
+    )
+
+
 def pill(word: str, tone: str) -> SafeString:
     """A status: its word, in a colour."""
     return format_html('<span class="at-pill at-{}">{}</span>', tone, word)

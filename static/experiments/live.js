@@ -1,4 +1,4 @@
-// The live page: says whether it is connected, copies the command, keeps its buttons usable.
+// The live page: says whether it is connected, keeps its buttons usable.
 (function () {
   "use strict";
 
@@ -162,26 +162,5 @@
       button.click();
     }
     pressed = null;
-  });
-
-  function copy(element) {
-    if (navigator.clipboard && window.isSecureContext) {
-      return navigator.clipboard.writeText(element.textContent);
-    }
-    // Plain HTTP from another machine has no clipboard object.
-    window.getSelection().selectAllChildren(element);
-    return document.execCommand("copy") ? Promise.resolve() : Promise.reject();
-  }
-
-  document.addEventListener("click", function (event) {
-    var button = event.target.closest("[data-copy]");
-    if (!button) {
-      return;
-    }
-    copy(document.querySelector(button.dataset.copy)).then(
-      function () { button.textContent = "Copied"; },
-      function () { button.textContent = "Select it and copy"; }
-    );
-    setTimeout(function () { button.textContent = "Copy"; }, 2000);
   });
 })();
