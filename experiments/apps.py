@@ -4,7 +4,7 @@ from typing import Any
 
 from django.apps import AppConfig, apps
 from django.db.backends.signals import connection_created
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_migrate
 
 # A client that vanished (a power cut, a cable) says nothing: PostgreSQL would keep its transaction,
 # and what that has locked, for two hours. Set here, for poolers refuse them at the connection.
@@ -22,13 +22,14 @@ class ExperimentsConfig(AppConfig):
     verbose_name = "Tuning"
 
     def ready(self) -> None:
-        from experiments.roles import make_roles  # Models are there only now
+        from experiments.roles import make_roles, note_permissions  # Models are there only now
 
         # The words of the menu
         apps.get_app_config("auth").verbose_name = "People"
         apps.get_app_config("django_celery_results").verbose_name = "Tuning"
 
         connection_created.connect(notice_the_dead)
+        pre_migrate.connect(note_permissions, sender=self)
         post_migrate.connect(make_roles, sender=self)
 
 

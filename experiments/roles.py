@@ -10,6 +10,7 @@ from django.apps import apps
 from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
+from django.db import connections
 
 COMMAND_ENGINES = ("custom", "job")  # Their command is any program
 CHOOSE_PROGRAMS = ("LD_", "PATH", "PYTHON")  # Variables that put one program in another's place
@@ -131,8 +132,22 @@ def may_operate_pool(user: Any) -> bool:
 # ── the groups ──────────────────────────────────────────────────────────────────────────────
 
 
+# The permissions that were there when a migration began, by database
+_before: dict[str, set[str]] = {}
+
+
+def note_permissions(using: str, **_: Any) -> None:
+    """Before a migration: which permissions are known already."""
+    _before[using] = set()
+    if Permission._meta.db_table in connections[using].introspection.table_names():
+        there = Permission.objects.using(using)
+        names = there.values_list("content_type__app_label", "codename")
+        _before[using] = {f"{label}.{codename}" for label, codename in names}
+
+
 def make_roles(using: str, **_: Any) -> None:
-    """After a migration: the groups that are missing. One that is there stays as it was made."""
+    """After a migration: the groups that are missing, and to the others what is new with it. What
+    was known before stays as it is: somebody may have taken it from a group on purpose."""
     for label in ("experiments", "auth", "django_celery_results"):  # Not yet, for later apps
         create_permissions(apps.get_app_config(label), verbosity=0, using=using)
     task = apps.get_model("experiments", "TuningTask")
@@ -141,10 +156,12 @@ def make_roles(using: str, **_: Any) -> None:
         Permission.objects.using(using).get_or_create(
             content_type=of_tasks, codename=codename, defaults={"name": name}
         )
+    every = {name for names in ROLES.values() for name in names}
+    known = _before.pop(using, every)
     for role, names in ROLES.items():
         group, is_new = Group.objects.using(using).get_or_create(name=role)
-        if is_new:
-            group.permissions.set([permission(name, using) for name in names])
+        given = [name for name in names if is_new or name not in known]
+        group.permissions.add(*(permission(name, using) for name in given))
 
 
 def permission(name: str, using: str) -> Permission:
