@@ -1,8 +1,10 @@
 """The flags of each engine that are worth searching, with the values that people try: suggestions
 for whoever types a search space. An engine takes others too, and says itself what it refuses.
 
-From the engines' own documentation: `vllm serve --help=all` of 0.32, the server arguments of
-SGLang, the settings of llama-cpp-python's server.
+From the engines' own words: `vllm serve --help=all` of 0.32, SGLang's page of server arguments, and
+the settings of llama-cpp-python 0.3.36's server. `tests/integration/test_engines.py` asks those that
+are installed. Of SGLang's, what its versions call by different names is left out, such as
+`cuda-graph-max-bs`, and what is out of maintenance or has no effect any more.
 """
 
 # Flag and values, as a line of the form has them
@@ -21,7 +23,6 @@ KNOWN_FLAGS: dict[str, dict[str, str]] = {
         "block-size": "16, 32",
         "kv-cache-dtype": "auto, fp8",
         "dtype": "auto, bfloat16, float16",
-        "quantization": "fp8, awq, gptq",
         "enforce-eager": "true, false",
         "async-scheduling": "true, false",
         "scheduling-policy": "fcfs, priority",
@@ -38,13 +39,11 @@ KNOWN_FLAGS: dict[str, dict[str, str]] = {
         "schedule-policy": "fcfs, lpm",
         "schedule-conservativeness": "0.3..1.3 step 0.1",
         "disable-radix-cache": "true, false",
-        "cuda-graph-max-bs": "32, 64, 128",
         "attention-backend": "fa3, flashinfer, triton",
         "kv-cache-dtype": "auto, fp8_e5m2",
         "tp-size": "1, 2, 4, 8",
         "dp-size": "1, 2",
-        "enable-torch-compile": "true, false",
-        "num-continuous-decode-steps": "1, 2, 4",
+        "enable-mixed-chunk": "true, false",
         "stream-interval": "1, 4, 10",
         "page-size": "1, 16",
     },

@@ -1,13 +1,18 @@
 """Real searches on real engines. What is not installed is skipped; the CI installs both."""
 
 import importlib.util
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from experiments import demo_models
+from experiments.engines.known_flags import KNOWN_FLAGS
+from experiments.lines import parse_values
 from tests.integration.product import Product, running_product, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
@@ -172,3 +177,31 @@ def test_a_real_llamacpp_search() -> None:
             }
         )
         check(product, task)
+
+
+def takes(*command: str) -> dict[str, set[str]]:
+    """The flags in a program's help, each with its choices, if it has some."""
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    flags: dict[str, set[str]] = {}
+    for name, choices in re.findall(r"--([\w-]+)(?: \{([^}]+)\})?", said):
+        flags.setdefault(name.replace("_", "-"), set()).update(filter(None, choices.split(",")))
+    return flags
+
+
+def check_suggestions(engine: str, flags: dict[str, set[str]]) -> None:
+    assert set(KNOWN_FLAGS[engine]) <= set(flags)
+    for name, line in KNOWN_FLAGS[engine].items():
+        if flags[name]:
+            assert set(map(str, parse_values(line))) <= flags[name], name
+
+
+@pytest.mark.skipif(not shutil.which("vllm"), reason="vllm is not on the PATH")
+def test_every_flag_suggested_for_vllm_is_one_of_its_own() -> None:
+    check_suggestions("vllm", takes("vllm", "serve", "--help=all"))
+
+
+@pytest.mark.skipif(
+    not importlib.util.find_spec("llama_cpp"), reason="llama-cpp-python is not installed"
+)
+def test_every_flag_suggested_for_llamacpp_is_one_of_its_own() -> None:
+    check_suggestions("llamacpp", takes(sys.executable, "-m", "llama_cpp.server", "--help"))
