@@ -2,8 +2,8 @@
 for whoever types a search space. An engine takes others too, and says itself what it refuses.
 
 From the engines' own words: `vllm serve --help=all` of 0.32, SGLang's page of server arguments, and
-the settings of llama-cpp-python 0.3.36's server. `tests/integration/test_engines.py` asks those that
-are installed. Of SGLang's, what its versions call by different names is left out, such as
+the settings of llama-cpp-python 0.3.36's server. `tests/integration/test_engines.py` asks those
+that are installed. Of SGLang's, what its versions call by different names is left out, such as
 `cuda-graph-max-bs`, and what is out of maintenance or has no effect any more.
 """
 
