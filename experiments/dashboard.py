@@ -13,11 +13,12 @@ from django.utils import timezone
 
 from experiments import lanes, pool_pages, roles, summaries, usage
 from experiments.lanes import Lane
+from experiments.latest import latest
 from experiments.models import Experiment, TuningTask
 from experiments.states import LEASED, Status, TaskStatus
 
 FRESH, LONGEST = 0.9, 5.0  # seconds for which what was drawn is shown to others too
-SHARE = 100  # … and longer when it is much: it takes one part in so many of a core
+SHARE = 200  # … and longer when it is much: it takes one part in so many of a core
 HOURS = 6  # The lanes begin so long ago, or with the oldest experiment that is shown since then
 ACTIVE, RECENT = 12, 8  # tasks: so many that run or are paused, and so many others
 ON_A_LANE = (
@@ -38,7 +39,20 @@ class Part:
 
 
 Drawing = dict[str, Part]
-_drawn: dict[tuple[bool, bool], tuple[float, Drawing]] = {}  # Until when it is fresh
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn, and of what that is in the database and the pool. It is shown to others until
+    it is not `fresh` any more, and again as long as it is not `old` and nothing has changed."""
+
+    parts: Drawing
+    of: Any
+    fresh: float
+    old: float
+
+
+_drawn: dict[tuple[bool, bool], Drawn] = {}  # By what its viewers may see
 _drawing = threading.Lock()
 
 
@@ -46,13 +60,10 @@ def parts(user: Any) -> Drawing:
     """The parts of the page as they are now, or were a moment ago."""
     rights = (roles.may_view_pool(user), roles.may_view_experiments(user))
     with _drawing:
-        until, drawing = _drawn.get(rights, (float("-inf"), {}))
-        if not drawing or time.monotonic() > until:
-            begun = time.thread_time()
-            drawing = draw(user)
-            fresh = max(FRESH, min(LONGEST, SHARE * (time.thread_time() - begun)))
-            _drawn[rights] = (time.monotonic() + fresh, drawing)
-        return drawing
+        drawn = _drawn.get(rights)
+        if drawn is None or time.monotonic() > drawn.fresh:
+            drawn = _drawn[rights] = again(user, drawn)
+        return drawn.parts
 
 
 def forget() -> None:
@@ -62,11 +73,29 @@ def forget() -> None:
 
 def draw(user: Any) -> Drawing:
     """Each part, from the database and the pool as they are now."""
+    return again(user, None).parts
+
+
+def again(user: Any, before: Drawn | None) -> Drawn:
+    """The pool's parts as they are now, and the own ones too when they are of something else: what
+    a GPU reads changes all the time, and is cheap to draw."""
+    begun, moment = time.thread_time(), time.monotonic()
     pool = pool_pages.now(user) if roles.may_view_pool(user) else {}
+    tasks, known = shown_tasks(), known_gpus(pool)
+    of = (latest(), [task.columns for task in tasks], [vars(lane) for lane in known.values()])
+    if before and before.of == of and moment < before.old:
+        own, old = {name: before.parts[name] for name in OWN}, before.old
+    else:
+        are_links = roles.may_view_experiments(user)
+        shown = now(tasks, known, are_links) | {"may_see_pool": bool(pool)}
+        own, old = drawn_parts(OWN, shown), moment + LONGEST
     # It is drawn for many, whose buttons would need tokens of their own: those are elsewhere
-    context = {**pool, "may_operate": False}
-    context |= now(pool, roles.may_view_experiments(user))
-    templates = OWN | (OF_THE_POOL if pool else {})
+    of_pool = drawn_parts(OF_THE_POOL, {**pool, "may_operate": False}) if pool else {}
+    fresh = max(FRESH, min(LONGEST, SHARE * (time.thread_time() - begun)))
+    return Drawn(own | of_pool, of, time.monotonic() + fresh, old)
+
+
+def drawn_parts(templates: dict[str, str], context: dict[str, Any]) -> Drawing:
     drawn = {name: render_to_string(template, context) for name, template in templates.items()}
     return {name: Part(html, digest(html)) for name, html in drawn.items()}
 
@@ -75,23 +104,25 @@ def digest(html: str) -> str:
     return sha256(html.encode()).hexdigest()[:12]
 
 
-def now(pool: dict[str, Any], are_links: bool) -> dict[str, Any]:
-    """What is shown of tasks and experiments, in six queries. `pool`: what its page shows."""
+def shown_tasks() -> list[TuningTask]:
+    """Those that run or are paused, and then the newest of the others."""
+    return [
+        *TuningTask.objects.filter(status__in=(TaskStatus.RUNNING, TaskStatus.PAUSED))[:ACTIVE],
+        *TuningTask.objects.exclude(status__in=(TaskStatus.RUNNING, TaskStatus.PAUSED))[:RECENT],
+    ]
+
+
+def now(tasks: Sequence[TuningTask], known: dict[str, Lane], are_links: bool) -> dict[str, Any]:
+    """What is shown of these tasks, of all experiments, and of the GPUs of the pool."""
     at = timezone.now()
     running = list(on_lanes().filter(status__in=LEASED))
     ended = on_lanes().filter(finished_at__gte=at - timedelta(hours=HOURS))
     shown = list(ended.filter(placed_at__isnull=False).order_by("-finished_at")[: lanes.MOST])
-    tasks = [
-        *TuningTask.objects.filter(status__in=(TaskStatus.RUNNING, TaskStatus.PAUSED))[:ACTIVE],
-        *TuningTask.objects.exclude(status__in=(TaskStatus.RUNNING, TaskStatus.PAUSED))[:RECENT],
-    ]
-    known = known_gpus(pool)
     return {
         "figures": figures(tasks, usage.of_last_day(running, at), len(known), running),
         "tasks": summaries.of_tasks(tasks, at),
         "has_more": len(tasks) >= RECENT,
         "chart": chart([*running, *shown], known, at, are_links),
-        "may_see_pool": bool(pool),
     }
 
 

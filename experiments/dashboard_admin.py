@@ -38,9 +38,11 @@ def whole(parts: dashboard.Drawing) -> dict[str, Any]:
 @only_for(roles.may_view, "admin:index")
 @require_GET
 def now(request: HttpRequest) -> HttpResponse:
-    """The parts of the page that are not as it has them."""
+    """The parts of the page that are not as it has them; nothing where all are."""
     parts = dashboard.parts(request.user)
     seen = set(request.GET.get("seen", "").split(","))
     changed = [part.html for part in parts.values() if part.digest not in seen]
+    if not changed:
+        return HttpResponse(status=204)
     context = {"changed": changed, "seen": whole(parts)["seen"]}
     return render(request, "experiments/dashboard/now.html", context)

@@ -115,6 +115,11 @@ class TuningTask(models.Model):
         self.specification = file.to_dict()
 
     @property
+    def columns(self) -> dict[str, Any]:
+        """Its row, as it was read."""
+        return {field.attname: getattr(self, field.attname) for field in self._meta.concrete_fields}
+
+    @property
     def group(self) -> str:
         """The pool's name for all leases of this task."""
         return f"task:{self.pk}"

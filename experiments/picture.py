@@ -80,7 +80,7 @@ class Picture:
 
     def _look(self) -> bool:
         """Whether the task or a row of it is not as it was."""
-        before = columns(self.task)
+        before = self.task.columns
         self.task.refresh_from_db()
         known = {one.pk: one for one in self.experiments}
         rows = list(self.task.experiments.order_by("number").values_list("pk", *STATE))
@@ -89,7 +89,7 @@ class Picture:
             read = pages.experiments_of(self.task)
             read = read.filter(pk__in=stale) if len(stale) <= MOST_AT_ONCE else read
             known.update((one.pk, one) for one in read)
-        is_other = bool(stale) or len(rows) != len(known) or before != columns(self.task)
+        is_other = bool(stale) or len(rows) != len(known) or before != self.task.columns
         self.experiments = [known[pk] for pk, *_ in rows if pk in known]
         return is_other
 
@@ -109,9 +109,9 @@ class Picture:
         again is another one.
         """
         results = [one for one in self.experiments if one.has_ended]
-        if columns(self.task) == self.of and are_the_same(results, self.results):
+        if self.task.columns == self.of and are_the_same(results, self.results):
             return
-        self.results, self.of = results, columns(self.task)
+        self.results, self.of = results, self.task.columns
         self.found = tuning.found_by(self.task, self.experiments)
         self.settled, self.charted = {}, None
 
@@ -145,10 +145,6 @@ class Picture:
 def are_the_same(some: Sequence[Experiment], others: Sequence[Experiment]) -> bool:
     """Whether they are the very same objects: two that were read of one row may differ."""
     return len(some) == len(others) and all(map(is_, some, others))
-
-
-def columns(task: TuningTask) -> dict[str, Any]:
-    return {field.attname: getattr(task, field.attname) for field in task._meta.concrete_fields}
 
 
 def state_of(one: Experiment) -> list[Any]:

@@ -1,9 +1,10 @@
 """Tasks in a line each: a strip of their experiments, the best, the gain, the expected end."""
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Prefetch
 from django.urls import reverse
@@ -14,12 +15,14 @@ from experiments import progress, reports, tuning
 from experiments.errors import BadInput
 from experiments.figures import number, objective, percent, remaining
 from experiments.lanes import percentage
+from experiments.latest import latest
 from experiments.models import Experiment, TuningTask
 from experiments.states import TASK_ENDED, TaskStatus
 from experiments.tones import TONES, tone
 
 STRIP = 60  # blocks; of a longer task each stands for several experiments
-KEPT = 500  # summaries of tasks that have ended
+KEPT = 500  # summaries of tasks that have ended, and of others
+LONGEST = 5.0  # seconds for which one is kept while nothing happens: it says when the task will end
 COLUMNS = (
     *("task_id", "number", "repeat_of", "is_baseline", "pruned", "status", "feasible"),
     *("objective_score", "objective_values", "penalty", "error_kind", "error_may_pass"),
@@ -27,17 +30,33 @@ COLUMNS = (
 )
 
 Summary = dict[str, Any]
+
+
+class Kept(NamedTuple):
+    """The summary of a task that has not ended: of which row, and of what that happened last."""
+
+    of: Any
+    until: float
+    summary: Summary
+
+
 _ended: dict[tuple[int, datetime], Summary] = {}  # Of ended tasks, which do not change any more
+_others: dict[int, Kept] = {}
 
 
 def of_tasks(tasks: Sequence[TuningTask], now: datetime) -> list[Summary]:
-    """Each task with its figures, in one query for all of them."""
-    missing = [task for task in tasks if _key(task) not in _ended]
+    """Each task with its figures, in three queries for all of them: two while nothing happens."""
+    last = latest() if any(_key(task) not in _ended for task in tasks) else None
+    kept = {task.pk: _kept(task, last) for task in tasks}
+    missing = [task for task in tasks if kept[task.pk] is None]
     rows: dict[int, list[Experiment]] = defaultdict(list)
-    found = Experiment.objects.filter(task__in=missing).only(*COLUMNS).order_by("number")
-    for one in found if missing else ():
+    read = Experiment.objects.filter(task__in=missing).only(*COLUMNS).order_by("number")
+    for one in read if missing else ():
         rows[one.task_id].append(one)
-    return [{"task": task, "url": url(task), **_figures(task, rows, now)} for task in tasks]
+    found = {task.pk: figures(task, rows[task.pk], now) for task in missing}
+    for task in missing:
+        _keep(task, last, found[task.pk], all(one.has_ended for one in rows[task.pk]))
+    return [{"task": task, "url": url(task), **(kept[task.pk] or found[task.pk])} for task in tasks]
 
 
 def rows() -> "Prefetch[Any]":
@@ -48,6 +67,7 @@ def rows() -> "Prefetch[Any]":
 def forget() -> None:
     """Every task is looked at again."""
     _ended.clear()
+    _others.clear()
 
 
 def url(task: TuningTask) -> str:
@@ -55,16 +75,23 @@ def url(task: TuningTask) -> str:
     return reverse("admin:experiments_tuningtask_live", args=[task.pk])
 
 
-def _figures(task: TuningTask, rows: dict[int, list[Experiment]], now: datetime) -> Summary:
-    key = _key(task)
+def _kept(task: TuningTask, last: Any) -> Summary | None:
+    """What is known of it already, and is still so."""
+    key, other = _key(task), _others.get(task.pk)
     if key in _ended:
         return _ended[key]
-    summary = figures(task, rows[task.pk], now)
-    if key and all(one.has_ended for one in rows[task.pk]):
-        if len(_ended) >= KEPT:
-            _ended.clear()
-        _ended[key] = summary
-    return summary
+    if other is None or other.of != (task.columns, last) or time.monotonic() > other.until:
+        return None
+    return other.summary
+
+
+def _keep(task: TuningTask, last: Any, summary: Summary, is_final: bool) -> None:
+    if len(_ended) + len(_others) >= KEPT:
+        forget()
+    if is_final and _key(task):
+        _ended[_key(task)] = summary
+    else:
+        _others[task.pk] = Kept((task.columns, last), time.monotonic() + LONGEST, summary)
 
 
 def _key(task: TuningTask) -> Any:

@@ -17,6 +17,7 @@ from experiments import dashboard, summaries
 from experiments.models import Experiment, TuningTask
 from experiments.pool import gpu_pool
 from experiments.states import Status, TaskStatus
+from gpupool import Lease
 
 MakeTask = Callable[..., TuningTask]
 Make = Callable[..., Experiment]
@@ -186,6 +187,22 @@ def test_many_viewers_within_a_second_cost_one_rendering(
     users = [user_of(login("view_tuningtask", "view_pool")) for _ in range(3)]
     drawn = [dashboard.parts(user) for user in users]
     assert drawn[0] is drawn[1] is drawn[2]
+
+
+def test_while_nothing_happens_only_the_pool_is_drawn_anew_and_a_move_is_seen_at_once(
+    login: Login, make_task: MakeTask, make_experiment: Make, lease: Lease, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(dashboard, "FRESH", 0.0)
+    monkeypatch.setattr(dashboard, "SHARE", 0)
+    monkeypatch.setattr(dashboard, "LONGEST", 60.0)
+    one, user = make_experiment(make_task()), user_of(login("view_tuningtask", "view_pool"))
+    before, again = dashboard.parts(user), dashboard.parts(user)
+    assert all(before[name] is again[name] for name in dashboard.OWN)
+    gpu_pool().acquire("notebook", gpus=9)
+    assert "notebook" in dashboard.parts(user)["waiting"].html
+    one.place(lease)
+    one.start(["vllm"])
+    assert "at-busy" in dashboard.parts(user)["tasks"].html
 
 
 def test_the_number_of_queries_is_the_same_for_any_number_of_rows(

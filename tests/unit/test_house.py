@@ -71,7 +71,7 @@ LEAVES = {
 }
 LEAF_FOLDERS = {"engines", "benchmarks", "strategies"}
 NOUNS = {"models", "experiment", "columns", "live", "pool", "audit", "database"}
-NOUNS |= {"budget", "neighbours", "samples", "tones", "usage", "veto"}
+NOUNS |= {"budget", "neighbours", "samples", "tones", "usage", "veto", "latest"}
 NOUNS |= {"gpu_readings", "preset"}
 DOORS_FOR_PEOPLE = {
     "admin",

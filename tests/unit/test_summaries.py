@@ -11,6 +11,7 @@ from django.utils import timezone
 from experiments import summaries
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status, TaskStatus
+from gpupool import Lease
 
 MakeTask = Callable[..., TuningTask]
 Make = Callable[..., Experiment]
@@ -59,7 +60,7 @@ def test_blocks_of_a_long_task_have_the_colour_of_most_of_theirs(
 
 
 @pytest.mark.parametrize("status", [TaskStatus.RUNNING, TaskStatus.COMPLETED])
-def test_any_number_of_tasks_takes_one_query(
+def test_any_number_of_tasks_takes_the_same_queries_and_less_while_nothing_happens(
     status: TaskStatus, make_task: MakeTask, make_experiment: Make, django_assert_num_queries: Any
 ) -> None:
     tasks = [make_task(status)]
@@ -69,10 +70,10 @@ def test_any_number_of_tasks_takes_one_query(
         task.save()
         for _ in range(3):
             make_experiment(task, objective_score=1.0, **DONE)
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(3):
         lines = summaries.of_tasks(tasks, NOW)
     assert [line["ended"] for line in lines] == [3] * 5
-    with django_assert_num_queries(0 if status == TaskStatus.COMPLETED else 1):
+    with django_assert_num_queries(0 if status == TaskStatus.COMPLETED else 2):
         assert summaries.of_tasks(tasks, NOW) == lines
 
 
@@ -102,3 +103,17 @@ def test_what_still_runs_of_a_cancelled_task_is_followed_to_its_end(
     assert summaries.of_tasks([task], NOW)[0]["ended"] == 0
     experiment.cancel()
     assert summaries.of_tasks([task], NOW)[0]["ended"] == 1
+
+
+def test_a_kept_line_is_another_one_after_a_move_and_after_a_change_of_its_task(
+    make_task: MakeTask, make_experiment: Make, lease: Lease
+) -> None:
+    task = make_task()
+    one = make_experiment(task)
+    (before,) = summaries.of_tasks([task], NOW)
+    one.place(lease)
+    one.start(["vllm"])
+    (moved,) = summaries.of_tasks([task], NOW)
+    assert tones(before["strip"])[0] == "wait" and tones(moved["strip"])[0] == "busy"
+    task.pause()
+    assert summaries.of_tasks([task], NOW)[0]["end"] == "paused"
