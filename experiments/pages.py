@@ -68,7 +68,7 @@ def later(
         "chart": lanes.of_task(experiments, now),
         "importance": importances.of(task, experiments),
         **known,
-        "log": task_log.lines(task, experiments, known["vetoes"]),
+        "log": task_log.html(task_log.lines(task, experiments, known["vetoes"])),
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from experiments import audit, picture, roles, task_log
+from experiments import audit, picture, roles, steering, task_log
 from experiments.models import Experiment, TuningTask
 from experiments.states import Action, FailureKind, Status
 from gpupool import Lease
@@ -22,9 +22,12 @@ def done(make_experiment: Callable[..., Experiment], lease: Lease) -> Experiment
     return one
 
 
+def lines(task: TuningTask) -> list[task_log.Line]:
+    return task_log.lines(task, list(task.experiments.order_by("number")), [])
+
+
 def said(task: TuningTask) -> list[str]:
-    experiments = list(task.experiments.order_by("number"))
-    return [line.text for line in task_log.lines(task, experiments, [])]
+    return [line.text for line in lines(task)]
 
 
 def test_it_says_what_became_of_an_experiment_the_newest_first(done: Experiment) -> None:
@@ -49,6 +52,34 @@ def test_a_failure_and_what_people_did_are_in_it(done: Experiment, lease: Lease)
         "has 1 GPU on node-1",
         "limit changed: 1 → 2 experiments at once",
     ]
+
+
+def test_it_says_who_did_what_and_what_the_system_did(done: Experiment, lease: Lease) -> None:
+    task = done.task
+    other = Experiment.objects.create(task=task, number=2, parameters={})
+    TuningTask.objects.update(started_at=task.created_at)
+    task.refresh_from_db()
+    steering.act("pause", "ann", task, {})
+    steering.act("resume", "shell:bob", task, {})
+    steering.act("cancel", "eve", task, {"experiment": "2"})
+    audit.record("kim", Action.QUARANTINE, lease.gpus[0], "fan noise; for 1 h")
+    audit.record("kim", Action.QUARANTINE, "another GPU", "not ours")
+    waits = Experiment.objects.create(task=task, number=3, parameters={})
+    waits.place(lease)
+    waits.put_back("no worker came")
+    waits.cancel()
+    task.finish("enough")
+    known = {(line.text, line.by, line.experiment) for line in lines(task)}
+    for text, by, one in (
+        *(("paused", "ann", None), ("resumed", "shell:bob", None), ("cancelled: #2", "eve", None)),
+        *(("cancelled", "eve", other), ("the search starts", "the system", None)),
+        ("waits again: no worker came", "the system", waits),
+        ("COMPLETED: enough", "the system", None),
+        (f"GPU quarantined {lease.gpus[0]}: fan noise; for 1 h", "kim", None),
+    ):
+        assert (text, by, one) in known, known
+    html = picture.draw(task.pk, roles.Rights()).fragments["log"]
+    assert "by bob at the shell" in html and "not ours" not in html
 
 
 def test_it_is_bounded_and_leads_to_the_experiment(done: Experiment, monkeypatch: Any) -> None:
