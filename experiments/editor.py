@@ -67,7 +67,7 @@ def parts_typed(request: HttpRequest) -> tuple[TaskForm, dict[str, Any], list[tu
     form.full_clean()
     parts = {name: value for name, value in form.written.items() if value != {}}
     parts.pop("task_name", None)
-    wrong = [one for one in form.unread if one != "name"]
+    wrong = [one for one in PLACES if one in form.unread - {"name"}]
     found = [(str(form[one].label), str(form.errors[one][0])) for one in wrong]
     if not found:
         try:
@@ -164,11 +164,10 @@ def create(text: str, request: HttpRequest) -> TuningTask:
 
 
 def problems(form: TaskForm) -> list[tuple[str, str]]:
-    """Each field that is wrong, by its label, and its first problem."""
-    return [
-        (str(form[name].label) if name in form.fields else "", str(errors[0]))
-        for name, errors in form.errors.items()
-    ]
+    """Each field that is wrong, in the form's order: its label, and its first problem."""
+    wrong = [name for name in PLACES if name in form.errors]
+    found = [(str(form[name].label), str(form.errors[name][0])) for name in wrong]
+    return [*found, *(("", str(problem)) for problem in form.non_field_errors())]
 
 
 def hours(task: TuningTask, plan: planning.Plan) -> float | None:

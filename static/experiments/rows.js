@@ -40,14 +40,16 @@ function rowsOf(text, what, value, suggested) {
   /* What is said of each row depends on where it is, and on what is suggested for now. */
   const describe = () => {
     const examples = suggested();
+    const [first, its] = Object.entries(examples)[0] || ["", ""];
+    const like = (example) => (example ? `for example ${example}` : "");
     [...rows.children].forEach((row, at) => {
       const [name, given] = row.querySelectorAll("input");
       const title = `${what[0].toUpperCase()}${what.slice(1)} ${at + 1}`;
       name.setAttribute("aria-label", `${title}: name`);
       given.setAttribute("aria-label", `${title}: ${value}`);
       row.querySelector("button").setAttribute("aria-label", `Remove ${what} ${at + 1}`);
-      const example = examples[name.value.trim()];
-      given.placeholder = example ? `for example ${example}` : "";
+      name.placeholder = like(first);
+      given.placeholder = like(name.value.trim() ? examples[name.value.trim()] : its);
     });
   };
   const suggest = () => {
@@ -153,7 +155,10 @@ document.addEventListener("DOMContentLoaded", () => {
   rowsOf(limits, "limit", "at most", () => known);
 });
 
-/* The browser's own autofocus comes too early for a page that is drawn by a script. */
+/* The first field that is wrong, else the one that is to be focused: the browser's own autofocus
+   comes too early for a page that is drawn by a script. */
 window.addEventListener("load", () => {
-  if (document.activeElement === document.body) document.querySelector("[autofocus]")?.focus();
+  const own = document.querySelector("[autofocus]");
+  if (document.activeElement !== document.body && document.activeElement !== own) return;
+  (document.querySelector("[aria-invalid=true]:not([hidden])") || own)?.focus();
 });

@@ -44,6 +44,7 @@ def test_an_error_is_in_the_row_that_it_belongs_to_and_nothing_is_lost(page: Pag
     row = page.locator(".at-row-inputs").nth(1)
     expect(row).to_contain_text("9 is not below", timeout=SOON)
     expect(page.get_by_label("Parameter 2: values")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Parameter 2: name")).to_be_focused()
     parameter(page, 2, "max-num-batched-tokens", "2048..8192 log")
     with page.context.expect_event("response", lambda one: "/download/" in one.url) as answer:
         page.get_by_role("button", name="Download YAML").click()
