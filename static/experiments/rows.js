@@ -76,6 +76,17 @@ function rowsOf(text, what, value, suggested) {
       else if (row.nextElementSibling) row.nextElementSibling.firstElementChild.focus();
       else added().focus();
     });
+    name.addEventListener("paste", (event) => {
+      const lines = event.clipboardData.getData("text").trim();
+      if (name.value || !lines.includes(":")) return;
+      event.preventDefault(); // Whole lines, a row each
+      row.remove();
+      changed();
+      text.value = [text.value, lines].filter(Boolean).join("\n");
+      show(true);
+      text.dispatchEvent(new Event("input", { bubbles: true }));
+      (text.hidden ? add : text).focus();
+    });
     remove.addEventListener("click", () => {
       const next = row.nextElementSibling || row.previousElementSibling;
       row.remove();

@@ -74,6 +74,15 @@ def test_rows_are_called_by_where_they_are_and_suggest_for_the_engine_that_is_ch
     )
     rows = [f"Parameter {row}: {part}" for row in (1, 2, 3) for part in ("name", "values")]
     assert labels == [*rows, "Limit 1: name", "Limit 1: at most"]
+    page.get_by_label("Parameter 3: name").evaluate(
+        """name => {
+            const clipboardData = new DataTransfer();
+            clipboardData.setData("text", "a: 1, 2\\nb: true, false\\n");
+            name.dispatchEvent(new ClipboardEvent("paste", { clipboardData, cancelable: true }));
+        }"""
+    )
+    expect(page.get_by_label("Parameter 4: values")).to_have_value("true, false")
+    expect(page.get_by_label("Parameter 1: values")).to_have_value("1, 2")
     threads = page.get_by_label("Parameter 2: values")
     expect(threads).to_have_attribute("placeholder", "")
     page.select_option("[name=engine]", "llamacpp")

@@ -250,6 +250,20 @@ def test_presets_are_filled_in_one_after_the_other_and_the_task_has_all_of_them(
     assert file["benchmark"] == {"num_concurrency": [2, 8], "additional_params": {"top_k": 1}}
 
 
+def test_a_secret_of_a_preset_is_masked_in_the_form_and_in_the_task_that_begins_with_it(
+    admin_client: Client,
+) -> None:
+    env = {"HF_TOKEN": "hf_very_secret", "N": "1"}
+    mine = Preset.objects.create(name="With a token", parts={"engine": {"env": env}})
+    answer = fill_in(admin_client, mine, environment="HF_TOKEN=hf_typed_secret")
+    assert b"hf_very_secret" not in answer.content and b"hf_typed_secret" not in answer.content
+    [(label, typed_before)] = answer.context["filled"].replaced
+    assert label == "Environment" and typed_before.startswith("HF_TOKEN=")
+    form = {name: "" if value is None else value for name, value in shown(answer).items()}
+    assert admin_client.post(NEW_TASK, {**typed(), **form, "preset": mine.pk}).status_code == 302
+    assert TuningTask.objects.get().specification["engine"]["env"] == env
+
+
 def test_without_a_preset_everything_stays(admin_client: Client) -> None:
     form = shown(fill_in(admin_client, None, num_concurrency="x"))
     assert (form["name"], form["num_concurrency"]) == ("new", "x")
