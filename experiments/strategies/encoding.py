@@ -26,6 +26,11 @@ class Encoding:
             self.columns.append(slice(start, start + width))
             start += width
         self.width = start
+        self.ranges = [
+            columns.start
+            for dimension, columns in zip(self.dimensions, self.columns, strict=True)
+            if not isinstance(dimension, Choices)
+        ]
 
     def rows(self, configurations: Sequence[Configuration]) -> "Array":
         """One row for each configuration."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from experiments.strategies.encoding import Array
 
 MODEL_AFTER = 4  # finished trials, far from each other, before a model is asked
+EDGE = 0.25  # of a range, at each of its ends, where none of these is
 MOST_TRIALS = 100  # that a model learns from: its time grows with their cube
 WORST = 3.0  # A bad result counts as at most so many times as far from the median as the best
 DOUBT = 0.3  # of the chance that a configuration works: the model of it is a rough one
@@ -167,13 +168,18 @@ def a_part(known: list[Trial], maximize: bool) -> list[Trial]:
 
 
 def _farthest(encoding: Encoding, at: "Array", taken: "Array") -> int:
-    """The row that is farthest from all that are taken; the one in the middle when none is."""
+    """The row that is farthest from all that are taken; the one in the middle when none is.
+
+    Without the ends of ranges, where there are others: farthest from everything, they say least
+    of what is between them. The ends of a list are values that somebody wants to try.
+    """
     import numpy as np
 
     if not len(taken):
         return int(np.argmin(((at - at.mean(axis=0)) ** 2).sum(axis=1)))
-    apart = np.sqrt(encoding.squared_distances(at, taken)).sum(axis=0)
-    return int(np.argmax(apart.min(axis=1)))
+    apart = np.sqrt(encoding.squared_distances(at, taken)).sum(axis=0).min(axis=1)
+    inside = (abs(at[:, encoding.ranges] - 0.5) <= 0.5 - EDGE).all(axis=1)
+    return int(np.argmax(np.where(inside, apart, -1.0) if inside.any() else apart))
 
 
 def _configurations(trials: Sequence[Trial]) -> list[Configuration]:

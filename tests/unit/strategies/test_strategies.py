@@ -300,3 +300,16 @@ def test_the_population_is_the_first_fronts_and_of_a_front_the_loneliest():
 def test_nsga2_keeps_to_what_met_the_objectives():
     last = front_search("nsga2", 1, infeasible=lambda point: point["y"] > 0.4)[30:]
     assert sum(trial.feasible for trial in last) > len(last) / 2
+
+
+def test_gp_begins_inside_of_ranges_and_at_the_ends_of_lists():
+    space = parse_space({"x": {"type": "float", "low": 0, "high": 1}, "list": [1, 2, 3, 4]})
+    begun = history(STRATEGIES["gp"], space, 4, finished=False)[1:]
+    assert all(0.25 <= trial.configuration["x"] <= 0.75 for trial in begun)
+    assert {1, 4} <= {trial.configuration["list"] for trial in begun}
+
+
+def test_gp_begins_at_the_ends_of_a_range_that_has_nothing_else():
+    space = parse_space({"x": {"type": "int", "low": 1, "high": 2}, "flag": [True, False]})
+    begun = history(STRATEGIES["gp"], space, 4, finished=False)[1:]
+    assert {trial.configuration["x"] for trial in begun} == {1, 2}
