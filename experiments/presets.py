@@ -66,8 +66,10 @@ def filled(specification: Mapping[str, Any], parts: Mapping[str, Any]) -> dict[s
 
 
 def parts_of(specification: Mapping[str, Any]) -> dict[str, Any]:
-    """What a preset of this task would have, without its secrets."""
-    rest = {name: value for name, value in specification.items() if name != "task_name"}
+    """What a preset of this task would have, without its secrets: its name and description are
+    the preset's own."""
+    own = ("task_name", "description")
+    rest = {name: value for name, value in specification.items() if name not in own}
     return masking.data(rest, masking.known_of(specification))
 
 

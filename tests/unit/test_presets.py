@@ -274,10 +274,12 @@ def test_without_a_preset_everything_stays(admin_client: Client) -> None:
 
 def test_a_form_becomes_a_preset_without_being_saved(admin_client: Client) -> None:
     form = typed(name="", model="", num_concurrency="3", environment="HF_TOKEN=hf_very_secret")
-    answer = admin_client.post(ADD, {**form, "_of_task": ""})
+    answer = admin_client.post(ADD, {**form, "description": "of mine", "_of_task": ""})
     assert answer.status_code == 200 and b"hf_very_secret" not in answer.content
-    parts = answer.context["adminform"].form.initial["parts"]
+    initial = answer.context["adminform"].form.initial
+    parts = initial["parts"]
     assert "num_concurrency:" in parts and "max-num-seqs" in parts and "model" not in parts
+    assert initial["description"] == "of mine" and "description" not in parts
     assert not TuningTask.objects.exists() and not Preset.objects.filter(name="").exists()
 
 
