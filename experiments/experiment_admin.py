@@ -15,7 +15,6 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
-from unfold.views import ChangeList
 
 from experiments import (
     comparison,
@@ -30,6 +29,7 @@ from experiments import (
     views,
 )
 from experiments.documents import write_yaml
+from experiments.experiment_list import ExperimentList, GpuFilter
 from experiments.figures import elapsed, number, objective, plain, reached
 from experiments.level_table import level_table
 from experiments.model_pages import ReadOnly, RowsPage, block, column, copied, pill, unbroken
@@ -87,22 +87,6 @@ def for_chosen(verb: str, description: str) -> Callable[..., None]:
     return cast(Callable[..., None], decorate(act))
 
 
-class ExperimentList(ChangeList):  # type: ignore[misc]
-    """A page of experiments."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        if not self.result_count:
-            # What was searched in vain was counted: it is not searched a second time
-            self.result_list = Experiment.objects.none()
-
-    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Experiment]) -> list[str]:
-        """Those that are equal go in the same direction: so an index has them."""
-        first, *others = (str(name) for name in super().get_ordering(request, queryset))
-        sign = "-" if first.startswith("-") else ""
-        return [first, *(sign + name.removeprefix("-") for name in others)]
-
-
 @admin.register(Experiment)
 class ExperimentAdmin(ReadOnly, RowsPage):
     list_title = "Experiments"
@@ -112,7 +96,7 @@ class ExperimentAdmin(ReadOnly, RowsPage):
     )
     list_filter = (
         *("status", "feasible", "error_kind", ("node", admin.AllValuesFieldListFilter)),
-        ("task", admin.RelatedOnlyFieldListFilter),
+        *(GpuFilter, ("task", admin.RelatedOnlyFieldListFilter)),
     )
     search_fields = ("task__name", "parameters", "error_message")
     search_help_text = "A word of the task, a parameter, an error"

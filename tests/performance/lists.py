@@ -98,6 +98,7 @@ def pages() -> dict[str, str]:
         "experiments, failed": f"{EXPERIMENTS}?status__exact=FAILED",
         "experiments, of a task": f"{EXPERIMENTS}?task__id__exact={task.pk}",
         "experiments, of a node": f"{EXPERIMENTS}?node=alpha",
+        "experiments, of a GPU": f"{EXPERIMENTS}?gpu=sim-alpha-3",
         "experiments, infeasible": f"{EXPERIMENTS}?feasible__exact=0",
         "experiments, out of memory": f"{EXPERIMENTS}?error_kind__exact=out_of_memory",
         "page of a task that has ended": f"{TASKS}{task.pk}/live/",

@@ -184,13 +184,15 @@ def test_chosen_experiments_are_exported_as_csv(
 
 
 @pytest.mark.parametrize(
-    "chosen", ["node=far", "feasible__exact=0", "error_kind__exact=timeout", "status__exact=FAILED"]
+    "chosen",
+    ["node=far", "gpu=b", "feasible__exact=0", "error_kind__exact=timeout", "status__exact=FAILED"],
 )
 def test_the_list_is_filtered(
     chosen: str, admin_client: Client, make_task: MakeTask, make_experiment: MakeExperiment
 ) -> None:
     task = make_task(TaskStatus.COMPLETED)
-    make_experiment(task, **succeeded(node="near"))
-    make_experiment(task, status=Status.FAILED, node="far", feasible=False, error_kind="timeout")
+    make_experiment(task, **succeeded(node="near", gpu_uuids=["ab"]))
+    failed = {"status": Status.FAILED, "feasible": False, "error_kind": "timeout"}
+    make_experiment(task, node="far", gpu_uuids=["a", "b"], **failed)
     page = said(admin_client.get(f"{url('experiment_changelist')}?{chosen}"))
     assert "task #2" in page and "task #1" not in page
