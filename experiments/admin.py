@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
+from copy import copy
 from typing import Any, cast
 
 from django.contrib import admin
@@ -12,7 +13,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from django_celery_results.models import GroupResult, TaskResult
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.views import ChangeList
@@ -40,6 +41,7 @@ class LinkedList(ChangeList):  # type: ignore[misc]
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.result_list = list(cast(Any, self).result_list)
+        self.opts = cast(Any, self).model_admin.opts
         cast(Any, self).model_admin.look_up(self.result_list)
 
 
@@ -62,6 +64,8 @@ class Linked:
 @admin.register(AuditEntry)
 class AuditEntryAdmin(Linked, ReadOnly, RowsPage):
     list_title = "Audit: who did what"
+    nothing = "Nobody has done anything yet"
+    what_next = "What people do to tasks, GPUs and users is written down here."
     list_display = ("moment", "actor", "kind", "about", "detail")
     list_filter = ("action", "actor", "at")
     search_fields = ("actor", "action", "target", "detail")
@@ -103,6 +107,11 @@ admin.site.unregister([TaskResult, GroupResult, User, Group])
 @admin.register(TaskResult)
 class TaskResultAdmin(Linked, ReadOnly, RowsPage):
     list_title = "Job results: what workers were told to run, and what came of it"
+    nothing = "No job has ended yet"
+    what_next = mark_safe(
+        "Each experiment that a worker runs leaves one here. While tasks run and none comes, ask "
+        "<code>manage.py doctor</code> whether there is a worker."
+    )
     list_display = ("done", "experiment", "outcome", "job", "says", "worker")
     list_filter = ("status", "worker", "date_done")
     search_fields = ("task_id", "result")
@@ -112,6 +121,12 @@ class TaskResultAdmin(Linked, ReadOnly, RowsPage):
         *("done", "experiment", "outcome", "says", "job", "worker", "task_id", "task_name"),
         *("task_args", "created", "answer", "failure"),
     )
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        # In our words: the rows' own are in the migrations of the application that they are of
+        self.opts = copy(TaskResult._meta)
+        self.opts.verbose_name, self.opts.verbose_name_plural = "job result", "job results"
 
     def look_up(self, rows: Iterable[TaskResult]) -> None:
         """The experiment is the first argument of the job."""

@@ -13,7 +13,7 @@ from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from unfold.admin import ModelAdmin, TabularInline
 
 from experiments import (
@@ -90,6 +90,11 @@ def for_chosen(verb: str, description: str) -> Callable[..., None]:
 @admin.register(Experiment)
 class ExperimentAdmin(ReadOnly, RowsPage):
     list_title = "Experiments"
+    nothing = "No experiment yet"
+    what_next = mark_safe(
+        "A tuning task makes them when it is started: its Start button, or "
+        "<code>manage.py start ID</code>."
+    )
     list_display = (
         *("name", "state", "chosen", "score", "feasible", "error", "placed"),
         "when",

@@ -57,9 +57,11 @@ def unbroken(text: str) -> SafeString:
 
 
 class RowsPage(ModelAdmin):  # type: ignore[misc]
-    """A list with a title of its own, instead of "Select … to change"."""
+    """A list with a title of its own, instead of "Select … to change", and with words of what to do
+    while it has no rows."""
 
-    list_title = ""
+    list_title = nothing = ""
+    what_next: str = ""
     list_fullwidth = True
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:

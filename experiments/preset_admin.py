@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.http import require_GET, require_http_methods
 
 from experiments import audit, editor, masking, presets, roles, textareas
@@ -72,6 +72,10 @@ class PresetForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(Preset)
 class PresetAdmin(Audited, RowsPage):
     list_title = "Presets: parts of a task file to begin new tasks with"
+    nothing = "No preset yet"
+    what_next = mark_safe(
+        "Add one, import a file, or use <code>manage.py presets import FILE</code>."
+    )
     form = PresetForm
     list_before_template = change_form_outer_before_template = "experiments/preset_links.html"
     list_display = ("name", "description", "holds", "author", "changed", "use")

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from unfold.admin import ModelAdmin
 
 from experiments import editor, masking, roles, task_list, views
@@ -45,6 +45,10 @@ def for_each(verb: str, description: str) -> Callable[..., None]:
 @admin.register(TuningTask)
 class TuningTaskAdmin(Audited, RowsPage):
     list_title = "Tasks"
+    nothing = "No tuning task yet"
+    what_next = mark_safe(
+        "Add one, paste a task file, or give it to <code>manage.py tune FILE</code> at the shell."
+    )
 
     class Media:
         js = ("experiments/rows.js",)

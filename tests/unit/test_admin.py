@@ -1,5 +1,6 @@
 """The admin: what people may do there, what they may not, and that all text is only text."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from django_celery_results.models import TaskResult
 
-from experiments.models import Experiment, TuningTask
+from experiments.models import Experiment, Preset, TuningTask
 from experiments.states import FailureKind, Status, TaskStatus
 from gpupool import Lease
 from tests.unit.conftest import SCRIPT, succeeded, typed, url
@@ -368,6 +369,45 @@ def test_a_failed_experiment_says_where_why_and_whether_a_retry_is_worth_it(
     for said in ("level 2 of 4: D(100,100)", "&lt;b&gt;loading", "ConnectError: the hub is away"):
         assert said in page
     assert "Worth a retry" in page and "<b>loading" not in page
+
+
+def path_of(page: str) -> list[str]:
+    """The steps of the path on top of a page."""
+    return re.findall(r'class="at-crumb">([^<]*)<', page)
+
+
+def test_the_path_to_a_page_has_the_words_of_the_menu(
+    admin_client: Client, make_task: MakeTask, make_experiment: MakeExperiment
+) -> None:
+    one = make_experiment(make_task())
+    page = admin_client.get(url("experiment_change", one.pk)).content.decode()
+    assert path_of(page) == ["Tuning", "Experiments", "Task / #1"]
+    job = TaskResult.objects.create(task_id="a job")
+    for address in (
+        reverse("admin:django_celery_results_taskresult_changelist"),
+        reverse("admin:django_celery_results_taskresult_change", args=[job.pk]),
+    ):
+        page = admin_client.get(address).content.decode()
+        assert path_of(page)[:2] == ["Tuning", "Job results"] and "ask result" not in page
+
+
+@pytest.mark.parametrize(
+    ("name", "next_step"),
+    [
+        ("admin:experiments_tuningtask_changelist", "manage.py tune FILE"),
+        ("admin:experiments_experiment_changelist", "manage.py start ID"),
+        ("admin:experiments_preset_changelist", "manage.py presets import FILE"),
+        ("admin:django_celery_results_taskresult_changelist", "manage.py doctor"),
+    ],
+)
+def test_an_empty_list_says_what_to_do_next(
+    admin_client: Client, name: str, next_step: str
+) -> None:
+    Preset.objects.all().delete()
+    empty = admin_client.get(reverse(name)).content.decode()
+    assert next_step in empty and "Show all" not in empty
+    searched = admin_client.get(reverse(name), {"q": "nowhere"}).content.decode()
+    assert "Nothing is like that" in searched and "Show all" in searched
 
 
 def test_an_experiment_that_has_not_failed_shows_no_failure(
