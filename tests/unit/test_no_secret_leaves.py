@@ -3,11 +3,14 @@
 import io
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
+from django.db import connection
 from django.http import StreamingHttpResponse
 from django.test import Client
 
@@ -17,7 +20,7 @@ from experiments.errors import BadInput
 from experiments.form_places import PLACES
 from experiments.forms import TaskForm
 from experiments.masking import MASK
-from experiments.models import AuditEntry, Experiment, Move, TuningTask
+from experiments.models import AuditEntry, Experiment, Move, TuningTask, Veto
 from experiments.states import FailureKind, Status, TaskStatus
 from experiments.taskfile import from_dict
 from gpupool import Lease
@@ -169,6 +172,21 @@ def test_no_secret_is_in(way: str, task: TuningTask, admin_client: Client) -> No
     text = WAYS_OUT[way](task, admin_client)
     assert "X9-told" not in text, text[max(0, text.index("X9-told") - 200) :][:300]
     assert text.strip() and "Traceback" not in text
+
+
+def test_an_upgrade_leaves_secrets_out_of_what_was_written_before(task: TuningTask) -> None:
+    Experiment.objects.filter(number=5).update(error_message=SPOKEN, error_lines=SPOKEN)
+    Move.objects.filter(new=Status.FAILED).update(reason=SPOKEN)
+    Veto.objects.update(reason=SPOKEN)
+    upgrade = import_module("experiments.migrations.0011_masked_errors")
+    upgrade.mask(apps, connection.schema_editor())
+    written = [
+        *Experiment.objects.filter(number=5).values_list("error_message", "error_lines").get(),
+        *Move.objects.values_list("reason", flat=True),
+        *Veto.objects.values_list("reason", flat=True),
+    ]
+    assert written.count(masking.hide(SPOKEN, masking.known_of(task.specification))) == 4
+    assert "X9-told" not in str(written) and "the engine says" in str(written)
 
 
 def test_the_launch_command_takes_secrets_from_the_shell(task: TuningTask) -> None:
