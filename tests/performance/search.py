@@ -2,7 +2,7 @@
 """How many experiments, and how much time, a search needs on surfaces whose best is known.
 
     python tests/performance/search.py [--seeds 30] [--first 0] [--surfaces vllm,latency]
-        [--only strategies,parallel,pruning,winner,ask]
+        [--only strategies,pruning,winner,ask]
 
 One surface is a grid that was measured on a real vLLM, the others are written down, with failures;
 all with noise. Each search is the product's own, `tuning.next_step`, on a simulated clock. Prints
@@ -17,7 +17,7 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,13 @@ from tests.performance.surfaces import SURFACES
 from tests.performance.surfaces.search import plain_tpe, simulate, winner
 
 DEFAULT = Optimization.model_fields["strategy"].default
-COMPARED = [DEFAULT, "bayesian", "quick", "nsga2", "random"]
+PLAIN = "plain_tpe"
+COMPARED = [DEFAULT, "bayesian", "quick", "nsga2", "random", "grid_search", PLAIN]
+AT_ONCE = (1, 4)
 WITHIN = 0.02  # of the true best
 BUDGET = 120  # experiments; a search that has not found it then counts as twice as long
 WHOLE_BUDGET = 60  # of a search with repeats, and with pruning
-BARS = {"random": 0.5, "plain_tpe": 0.8, "parallel": 0.35, "pruning": 0.6, "winner": 29 / 30}
+BARS = {"random": 0.5, PLAIN: 0.8, "parallel": 0.35, "pruning": 0.6, "winner": 29 / 30}
 ASK_AT_MOST = 0.5  # seconds, with so many finished experiments:
 HISTORY = 1000
 
@@ -74,12 +76,13 @@ def over_seeds(pool: Any, work: Callable[[int], Any], seeds: range) -> Any:
     return pool.map_async(work, seeds, chunksize=1)
 
 
-def spread(values: Iterable[float]) -> dict[str, float]:
-    ordered = sorted(values)
+def spread(experiments: Sequence[float], hours: Sequence[float]) -> dict[str, float]:
+    ordered = sorted(experiments)
     return {
-        "median": statistics.median(ordered),
+        "experiments": statistics.median(ordered),
         "p90": ordered[int(0.9 * (len(ordered) - 1))],
         "found": sum(value <= BUDGET for value in ordered),
+        "hours": round(statistics.median(hours), 3),
     }
 
 
@@ -93,7 +96,8 @@ def compared(
     interval.
     """
     by, (low, high) = ratio(own, others), interval(ratio, own, others)
-    return {"ratio": by, "interval": [low, high], "met": by <= bar, "sure": not low <= bar <= high}
+    figures = {"ratio": round(by, 3), "interval": [round(low, 3), round(high, 3)], "bar": bar}
+    return {**figures, "met": by <= bar, "sure": not low <= bar <= high}
 
 
 def of_medians(own: Sequence[float], others: Sequence[float]) -> float:
@@ -104,55 +108,53 @@ def of_sums(own: Sequence[float], others: Sequence[float]) -> float:
     return sum(own) / sum(others)
 
 
-# ── experiments until within 2 % of the best ────────────────────────────────────────────────
+# ── until within 2 % of the best: experiments and time, one after the other and four at once ──
+
+Reached = tuple[float, float]  # Experiments, and hours; twice as many where it was not in budget
 
 
-def needed(name: str, strategy: str, seed: int) -> int:
-    """How many experiments; twice the budget when it was not found."""
+def reached(name: str, strategy: str, at_once: int, seed: int) -> Reached:
     surface = SURFACES[name]
-    if strategy == "plain_tpe":
-        return plain_tpe(surface, seed, BUDGET, WITHIN) or 2 * BUDGET
-    run = simulate(surface, strategy, seed, BUDGET, stop_within=WITHIN)
-    return run.found or 2 * BUDGET
+    if strategy == PLAIN:
+        found, seconds = plain_tpe(surface, seed, BUDGET, at_once, WITHIN)
+    else:
+        run = simulate(surface, strategy, seed, BUDGET, at_once=at_once, stop_within=WITHIN)
+        found, seconds = run.found, run.seconds
+    return (found, seconds / 3600) if found else (2 * BUDGET, 2 * seconds / 3600)
 
 
 def strategies(pool: Any, name: str, seeds: range) -> Finish:
+    size = SURFACES[name].space.size()
+    known = [one for one in COMPARED if size is not None or one != "grid_search"]
     jobs = {
-        strategy: over_seeds(pool, partial(needed, name, strategy), seeds)
-        for strategy in [*COMPARED, "plain_tpe"]
+        (one, at_once): over_seeds(pool, partial(reached, name, one, at_once), seeds)
+        for one in known
+        for at_once in AT_ONCE
     }
 
     def finish() -> dict[str, Any]:
-        figures = {strategy: spread(job.get()) for strategy, job in jobs.items()}
-        against = {
-            other: compared(jobs[DEFAULT].get(), jobs[other].get(), BARS[other], of_medians)
-            for other in ("random", "plain_tpe")
+        found: dict[Any, list[list[float]]] = {
+            key: [list(column) for column in zip(*job.get(), strict=True)]
+            for key, job in jobs.items()
         }
-        bars = {f"{other} × {BARS[other]}": one["met"] for other, one in against.items()}
-        space = SURFACES[name].space.size()
-        return {"configurations": space, **figures, "against": against, "bars": bars}
-
-    return finish
-
-
-# ── time until then, one after the other and four at once ───────────────────────────────────
-
-
-def hours(name: str, at_once: int, seed: int) -> float:
-    run = simulate(SURFACES[name], DEFAULT, seed, BUDGET, at_once=at_once, stop_within=WITHIN)
-    return (run.seconds if run.found else 2 * run.seconds) / 3600
-
-
-def parallel(pool: Any, name: str, seeds: range) -> Finish:
-    jobs = {n: over_seeds(pool, partial(hours, name, n), seeds) for n in (1, 4)}
-
-    def finish() -> dict[str, Any]:
-        one, four = (jobs[n].get() for n in (1, 4))
-        against = compared(four, one, BARS["parallel"], of_medians)
+        experiments = {one: found[one, 1][0] for one in known}
+        ratios = {
+            f"experiments / {other}'s": compared(
+                experiments[DEFAULT], experiments[other], BARS[other], of_medians
+            )
+            for other in ("random", PLAIN)
+        }
+        ratios["hours at 4 / at 1"] = compared(
+            found[DEFAULT, 4][1], found[DEFAULT, 1][1], BARS["parallel"], of_medians
+        )
         return {
-            "hours": {"1": statistics.median(one), "4": statistics.median(four)},
-            **against,
-            "bars": {f"≤ {BARS['parallel']}": against["met"]},
+            "configurations": size,
+            **{
+                f"{at_once} at once": {one: spread(*found[one, at_once]) for one in known}
+                for at_once in AT_ONCE
+            },
+            "ratios": ratios,
+            "bars": {f"{what} ≤ {one['bar']}": one["met"] for what, one in ratios.items()},
         }
 
     return finish
@@ -237,7 +239,7 @@ def ask_seconds(name: str, strategy: str) -> float:
 
 
 def ask(pool: Any, name: str, seeds: range) -> Finish:
-    known = [one for one in COMPARED if one != "grid_search"]
+    known = [one for one in COMPARED if one not in ("grid_search", PLAIN)]
     jobs = {one: pool.apply_async(ask_seconds, (name, one)) for one in known}
 
     def finish() -> dict[str, Any]:
@@ -252,7 +254,6 @@ def ask(pool: Any, name: str, seeds: range) -> Finish:
 
 PARTS: dict[str, Callable[[Any, str, range], Finish]] = {
     "strategies": strategies,
-    "parallel": parallel,
     "pruning": pruning,
     "winner": winners,
     "ask": ask,

@@ -132,15 +132,23 @@ def _begin(run: Run, step: Step, rng: random.Random, pruning: bool) -> float:
     whole = surface.measure(step.configuration, rng)
     whole = [_answered(run, number, level) for level in whole]
     compare = pruning and number > 1 and step.repeat_of is None
-    run.levels[number], took = _climbed(run, whole) if compare else (whole, _seconds(run, whole))
+    run.levels[number], took = (
+        _climbed(run, whole) if compare else (whole, _seconds(surface, whole))
+    )
     run.measuring += took
     return start + took if whole else fail
 
 
-def _seconds(run: Run, levels: Sequence[LevelResult]) -> float:
+def _whole(surface: Surface, levels: Sequence[LevelResult]) -> float:
+    """The seconds of a whole experiment with these levels; of a failure, when there are none."""
+    start, _, fail = surface.seconds
+    return start + _seconds(surface, levels) if levels else fail
+
+
+def _seconds(surface: Surface, levels: Sequence[LevelResult]) -> float:
     """Of these levels, measured to their ends."""
-    metric = run.surface.objective.metric
-    return sum(run.surface.level_seconds(level.metrics[metric]) for level in levels)
+    metric = surface.objective.metric
+    return sum(surface.level_seconds(level.metrics[metric]) for level in levels)
 
 
 def _answered(run: Run, number: int, level: LevelResult) -> LevelResult:
@@ -234,8 +242,11 @@ def winner(run: Run) -> Winner:
 # ── Optuna as it comes ──────────────────────────────────────────────────────────────────────
 
 
-def plain_tpe(surface: Surface, seed: int, budget: int, within: float) -> int | None:
-    """Experiments until so near to the best with Optuna's own sampler; None when not in budget.
+def plain_tpe(
+    surface: Surface, seed: int, budget: int, at_once: int, within: float
+) -> tuple[int | None, float]:
+    """Experiments (None: not in budget) and seconds until so near to the best with Optuna's own
+    sampler.
 
     It also begins with the baseline, and is told of failures as Optuna's users do.
     """
@@ -251,17 +262,23 @@ def plain_tpe(surface: Surface, seed: int, budget: int, within: float) -> int | 
             direction="maximize" if surface.maximize else "minimize",
             sampler=optuna.samplers.TPESampler(seed=seed),
         )
-    if surface.regret({}) <= within:
-        return 1
-    for count in range(2, budget + 1):
-        trial = study.ask(distributions_of(surface.space))
-        configuration: Configuration = from_optuna(surface.space, trial.params)
-        levels = surface.measure(configuration, rng)
-        if not levels:
+    running: list[tuple[float, int, Any, Configuration, list[LevelResult]]] = []
+    seconds, begun = 0.0, 0
+    while True:
+        while len(running) < at_once and begun < budget:
+            begun += 1
+            trial = study.ask(distributions_of(surface.space)) if begun > 1 else None
+            configuration = from_optuna(surface.space, trial.params) if trial else {}
+            levels = surface.measure(configuration, rng)
+            end = seconds + _whole(surface, levels)
+            heapq.heappush(running, (end, begun, trial, configuration, levels))
+        if not running:
+            return None, seconds
+        seconds, _, trial, configuration, levels = heapq.heappop(running)
+        if levels and surface.regret(configuration) <= within:
+            return begun, seconds
+        if trial and levels:
+            metric = surface.objective.metric
+            study.tell(trial, sum(level.metrics[metric] for level in levels) / len(levels))
+        elif trial:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            continue
-        if surface.regret(configuration) <= within:
-            return count
-        metric = surface.objective.metric
-        study.tell(trial, sum(level.metrics[metric] for level in levels) / len(levels))
-    return None
