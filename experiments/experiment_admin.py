@@ -199,7 +199,9 @@ class ExperimentAdmin(ReadOnly, RowsPage):
 
     @column("Status", ordering="status")
     def state(self, experiment: Experiment) -> SafeString:
-        return pill(experiment.status, tone(experiment))
+        word = pill(experiment.status, tone(experiment))
+        remark = '{}<span class="at-remark">pruned</span>'
+        return format_html(remark, word) if experiment.pruned else word
 
     @column("Parameters")
     def chosen(self, experiment: Experiment) -> SafeString | str:
@@ -209,13 +211,14 @@ class ExperimentAdmin(ReadOnly, RowsPage):
         return chips or ("the engine's defaults" if experiment.is_baseline else "–")
 
     @column("Score", ordering="objective_score")
-    def score(self, experiment: Experiment) -> str:
+    def score(self, experiment: Experiment) -> SafeString | str:
         if experiment.objective_score is None:
             return "–"
         _, unit, factor = objective(experiment.task)
         each = ", ".join(f"{title}: {text}" for title, text in reached(experiment.task, experiment))
-        text = f"{number(experiment.objective_score * factor)} {unit}".strip()
-        return f"{text} ({each})" if each else text
+        about = "≈ " if experiment.pruned else ""
+        text = f"{about}{number(experiment.objective_score * factor)} {unit}".strip()
+        return format_html("{}{}", unbroken(text), f" ({each})" if each else "")
 
     @column("Error", ordering="error_kind")
     def error(self, experiment: Experiment) -> str:

@@ -19,6 +19,15 @@ MakeTask = Callable[..., TuningTask]
 MakeExperiment = Callable[..., Experiment]
 
 
+def test_what_was_pruned_says_so_and_has_an_estimate(
+    admin_client: Client, make_task: MakeTask, make_experiment: MakeExperiment
+) -> None:
+    task = make_task(TaskStatus.COMPLETED)
+    make_experiment(task, **succeeded(objective_score=12.5, pruned=True))
+    page = said(admin_client.get(url("experiment_changelist")))
+    assert "≈ 12.5 tok/s" in page and ">pruned<" in page
+
+
 @pytest.fixture
 def running(make_experiment: MakeExperiment, lease: Lease) -> Experiment:
     """One that writes a log."""
