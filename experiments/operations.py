@@ -219,6 +219,13 @@ def whole_number(field: str, text: str) -> int:
     return int(text)
 
 
+def whole_numbers(field: str, text: object) -> list[int]:
+    """Of `3`, of `3,5`, or of a list of these: each once. Raises BadInput for anything else."""
+    texts = text if isinstance(text, list | tuple) else [text]
+    parts = [part for one in texts for part in str(one).split(",")]
+    return list(dict.fromkeys(whole_number(field, part) for part in parts))
+
+
 def shortened(text: str) -> str:
     """The beginning of a UUID or a lease's id, by which commands find it too.
 

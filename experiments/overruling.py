@@ -4,7 +4,7 @@ from experiments import audit, budget, knowledge
 from experiments.actions import Done, Said, held, reopen
 from experiments.errors import BadInput
 from experiments.models import TuningTask, Veto
-from experiments.operations import whole_number
+from experiments.operations import whole_numbers
 from experiments.states import Action, VetoState
 from experiments.vetoes import spoken_for
 
@@ -40,14 +40,12 @@ def overrule(actor: str, task: TuningTask, said: Said) -> Done:
 
 def named(task: TuningTask, text: object) -> list[Veto]:
     """The vetoes of these numbers: `3`, `3,5`, a list of them, or `all` that stand."""
-    texts = text if isinstance(text, list | tuple) else [text]
-    parts = [part.strip() for one in texts for part in str(one).split(",")]
-    if parts == [ALL]:
+    if text in (ALL, [ALL]):
         found = list(task.vetoes.filter(state=VetoState.STANDING))
         if not found:
             raise BadInput("veto", f"{task} has no veto that stands")
         return found
-    wanted = dict.fromkeys(whole_number("veto", part) for part in parts)
+    wanted = whole_numbers("veto", text)
     by_number = {veto.pk: veto for veto in task.vetoes.filter(pk__in=wanted)}
     for number in wanted:
         if number not in by_number:

@@ -14,7 +14,7 @@ from experiments import audit, dispatch, overruling, planning
 from experiments.actions import Done, Said, held, reopen
 from experiments.errors import BadInput
 from experiments.models import Experiment, TuningTask
-from experiments.operations import whole_number
+from experiments.operations import whole_number, whole_numbers
 from experiments.pool import gpu_pool
 from experiments.sections import HIGHEST_PRIORITY
 from experiments.states import ON_A_WORKER, Action, Status, TaskStatus
@@ -245,9 +245,7 @@ def retry(actor: str, task: TuningTask, said: Said) -> Done:
 
 def named(task: TuningTask, text: object) -> list[Experiment]:
     """The experiments of these numbers: `3`, `3,5`, or a list of them."""
-    texts = text if isinstance(text, list | tuple) else [text]
-    parts = [part for one in texts for part in str(one).split(",")]
-    wanted = dict.fromkeys(whole_number("experiment", part) for part in parts)
+    wanted = whole_numbers("experiment", text)
     found = {one.number: one for one in task.experiments.filter(number__in=wanted)}
     for number in wanted:
         if number not in found:
