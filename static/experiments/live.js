@@ -6,6 +6,15 @@
   htmx.config.wsReconnectDelay = function (tries) {
     return Math.min(500 * Math.pow(2, tries), 5000) * (0.5 + Math.random() / 2);
   };
+  // … also when what it asks does not answer at all: a connection that is never made is given up.
+  var PATIENCE = 10000; // milliseconds
+  htmx.createWebSocket = function (address) {
+    var made = new WebSocket(address, []);
+    var over = setTimeout(function () { made.close(); }, PATIENCE);
+    made.addEventListener("open", function () { clearTimeout(over); });
+    made.addEventListener("close", function () { clearTimeout(over); });
+    return made;
+  };
   htmx.config.includeIndicatorStyles = false;
   htmx.config.allowNestedOobSwaps = false; // A page in another view has the same parts inside
   htmx.config.historyCacheSize = 0; // What is shown is of now; and it is not for the browser's storage

@@ -405,6 +405,97 @@ def test_a_page_that_is_offline_says_so_and_comes_back_as_the_database_is(
     faults.clear()
 
 
+def test_a_server_that_hangs_is_seen_and_afterwards_all_pages_are_as_the_database_is(
+    product: Product, page: Page, faults: list[str]
+) -> None:
+    add(page, "hangs", command="sleep\n3600")
+    page.get_by_role("button", name="Start").click()
+    expect(rows(page).filter(has_text="BENCHMARKING")).to_have_count(2, timeout=SOON)
+    tab = page.context.new_page()
+    tab.goto("/admin/")
+    line = tab.locator("#dashboard-tasks tbody tr").filter(has_text="hangs")
+    expect(line.locator("[data-status]")).to_have_text("RUNNING", timeout=SOON)
+    for one in (page, tab):
+        one.evaluate("window.sameDocument = true")
+    servers = programs(product, "autotuner_site.asgi:application")
+    for server in servers:
+        server.suspend()
+    try:
+        for one in (page, tab):  # Longer than a page waits to hear of the server
+            dot = one.locator("#connection")
+            expect(dot).to_have_attribute("data-state", "away", timeout=2 * SOON)
+            expect(dot).to_contain_text("reconnecting")
+        product.manage("cancel", "hangs")
+    finally:
+        for server in servers:
+            server.resume()
+    is_as_the_database(product, page, "hangs", "CANCELLED")
+    expect(line.locator("[data-status]")).to_have_text("CANCELLED", timeout=SOON)
+    for one in (page, tab):
+        expect(one.locator("#connection")).to_have_text("live", timeout=SOON)
+        assert one.evaluate("window.sameDocument") is True
+    tab.close()
+    faults.clear()  # The browser says that nothing answered
+
+
+SLEEPS = """() => {
+    let before = Date.now();
+    window.longestSleep = 0;
+    setInterval(() => {
+        window.longestSleep = Math.max(window.longestSleep, Date.now() - before);
+        before = Date.now();
+    }, 100);
+}"""  # In a new document there would be no such number
+
+
+def test_a_page_that_slept_is_as_the_database_is_when_it_wakes(
+    product: Product, page: Page, faults: list[str]
+) -> None:
+    add(page, "sleeps", command="sleep\n3600")
+    page.evaluate(SLEEPS)
+    page.get_by_role("button", name="Start").click()
+    expect(rows(page).filter(has_text="BENCHMARKING")).to_have_count(2, timeout=SOON)
+    servers = programs(product, "autotuner_site.asgi:application")
+    asleep = [one for one in psutil.Process().children(recursive=True) if "chrom" in one.name()]
+    for one in asleep:  # All of the browser, as when a laptop is closed
+        one.suspend()
+    try:
+        for server in servers:  # What it was connected to is gone, and the page is not told so
+            server.kill()
+        until(lambda: set(programs(product, "autotuner_site.asgi:application")) - {*servers}, 60)
+        product.manage("cancel", "sleeps")
+    finally:
+        for one in asleep:
+            one.resume()
+    is_as_the_database(product, page, "sleeps", "CANCELLED")
+    assert page.evaluate("window.longestSleep") > 1000
+    faults.clear()
+
+
+def is_as_the_database(product: Product, page: Page, name: str, ends_as: str) -> None:
+    """Once it is live again, its status and the one of each row are those of `show`."""
+    expect(page.locator("#connection")).to_have_text("live", timeout=2 * SOON)
+    expect(status(page)).to_have_text(ends_as, timeout=SOON)
+    shown = until(lambda: settled(product, name), 60)
+    assert shown["status"] == ends_as
+    for one in shown["experiments"]:
+        pill = page.locator(f"#row-{one['number']} .at-pill")
+        expect(pill).to_have_text(one["status"], timeout=SOON)
+    expect(rows(page)).to_have_count(len(shown["experiments"]))
+
+
+def settled(product: Product, name: str) -> Any:
+    """The document of a task of which nothing runs any more; else nothing."""
+    shown = product.json("show", name)
+    is_settled = all(one["finished_at"] for one in shown["experiments"])
+    return shown if is_settled else None
+
+
 def programs(product: Product, word: str) -> list[psutil.Process]:
     """The product's processes with this word on their command line."""
-    return [process for process in product.processes() if word in process.cmdline()]
+    found = []
+    for process in product.processes():
+        with contextlib.suppress(psutil.Error):  # It has just ended
+            if word in process.cmdline():
+                found.append(process)
+    return found
