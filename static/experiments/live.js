@@ -41,8 +41,16 @@
   // answer's parts in the document that the button is in: in none, then.
   function takeAnyhow(event) {
     var answer = event.detail.xhr;
-    if (!document.contains(event.target) && !answer.getResponseHeader("HX-Redirect")) {
-      event.preventDefault();
+    if (document.contains(event.target) || answer.getResponseHeader("HX-Redirect")) {
+      return;
+    }
+    event.preventDefault();
+    if (event.detail.boosted) { // A link to another view of the page: asked for by what is there now
+      history.replaceState(null, "", event.detail.pathInfo.finalRequestPath);
+      htmx.ajax("GET", location.href, {
+        target: "#live-page", select: "#live-page", swap: "outerHTML show:none"
+      });
+    } else {
       htmx.swap(document.body, answer.response, { swapStyle: "none" });
     }
   }

@@ -249,6 +249,33 @@ def test_what_was_done_is_said_also_when_the_page_was_faster_than_the_answer(pag
     expect(status(page)).to_have_text("CANCELLED", timeout=SOON)
 
 
+def test_a_link_that_is_replaced_before_its_answer_came_leads_there_all_the_same(
+    page: Page,
+) -> None:
+    add(page, "linked", search_space="x: 1..99", max_experiments="60")
+    page.goto(f"{page.url.partition('?')[0]}?sort=number")  # New rows come last: all are drawn anew
+    page.get_by_role("button", name="Start").click()
+    expect(rows(page).filter(has_text="BENCHMARKING")).to_have_count(2, timeout=SOON)
+    page.evaluate("window.sameDocument = true")
+    link = page.locator("#sort-score")
+    link.evaluate("link => { window.link = link }")
+
+    def late(route: Route) -> None:
+        answer = route.fetch()
+        page.wait_for_function("!document.contains(window.link)", timeout=SOON)
+        route.fulfill(response=answer)
+
+    page.route("**/live/?sort=-score", late, times=1)
+    link.click()
+    head = page.locator("th", has=page.locator("#sort-score"))
+    expect(head).to_have_attribute("aria-sort", "descending", timeout=SOON)
+    expect(page).to_have_url(re.compile("sort=-score"))
+    assert page.evaluate("window.sameDocument") is True
+    page.locator("#cancel-task").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel the task").click()
+    expect(status(page)).to_have_text("CANCELLED", timeout=SOON)
+
+
 def test_what_failed_is_tried_again_and_one_is_cancelled(page: Page, product: Product) -> None:
     mended = product.folder / "mended"
     script = (
