@@ -37,6 +37,18 @@
     say(comesBack ? "reconnecting…" : "not live: reload the page", "away");
   });
 
+  // An answer has the whole page, for a page whose socket is away; but what a socket has shown since
+  // may be newer, and what it sends next is only what differs from that.
+  var SAID = "<!-- said -->";
+  function news(response) {
+    var dot = document.getElementById("connection");
+    var at = dot && dot.dataset.state === "live" ? response.lastIndexOf(SAID) : -1;
+    return at < 0 ? response : response.slice(at + SAID.length);
+  }
+  document.addEventListener("htmx:beforeSwap", function (event) {
+    event.detail.serverResponse = news(event.detail.serverResponse);
+  });
+
   // The socket may replace a button before its answer is here, and htmx looks for the places of the
   // answer's parts in the document that the button is in: in none, then.
   function takeAnyhow(event) {
@@ -51,7 +63,7 @@
         target: "#live-page", select: "#live-page", swap: "outerHTML show:none"
       });
     } else {
-      htmx.swap(document.body, answer.response, { swapStyle: "none" });
+      htmx.swap(document.body, news(answer.response), { swapStyle: "none" });
     }
   }
   document.addEventListener("htmx:beforeRequest", function (event) {

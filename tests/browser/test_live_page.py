@@ -249,6 +249,23 @@ def test_what_was_done_is_said_also_when_the_page_was_faster_than_the_answer(pag
     expect(status(page)).to_have_text("CANCELLED", timeout=SOON)
 
 
+def test_an_answer_that_comes_late_takes_nothing_back(page: Page) -> None:
+    add(page, "late", command="sh\n-c\nsleep 600")
+
+    def late(route: Route) -> None:
+        answer = route.fetch()  # Before there is any experiment, or soon after
+        expect(rows(page).filter(has_text="BENCHMARKING")).to_have_count(2, timeout=SOON)
+        route.fulfill(response=answer)
+
+    page.route("**/do/start/", late)
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#live-messages")).to_contain_text("is started", timeout=SOON)
+    expect(rows(page).filter(has_text="BENCHMARKING")).to_have_count(2)
+    page.locator("#cancel-task").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel the task").click()
+    expect(rows(page).filter(has_text="CANCELLED")).to_have_count(2, timeout=SOON)
+
+
 def test_a_link_that_is_replaced_before_its_answer_came_leads_there_all_the_same(
     page: Page,
 ) -> None:
