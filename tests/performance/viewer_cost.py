@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """What one viewer of each live page costs the web server, in shares of a core.
 
-    python tests/performance/viewer_cost.py [--seconds 60] [--pause 4]
+    python tests/performance/viewer_cost.py [--seconds 60] [--pause 18.75]
 
 The site's own web server and a Redis, on a data folder of their own; a task with 100 experiments
-that have ended and four at a time that run. Another process moves a row every four seconds, as if
-each experiment took one minute, and publishes the GPUs' readings every two seconds, as a worker
+that have ended and four at a time that run. Another process moves a row every 19 seconds, as if
+each experiment took five minutes, and publishes the GPUs' readings every two seconds, as a worker
 does. One Chromium looks at one page after another: while all of that happens, and then while
 nothing does. What the server takes when nobody looks is not the viewer's. Prints one JSON document;
 exit code 1: a page costs more than 1 % of a core.
@@ -36,7 +36,7 @@ SETTLE = 6.0  # seconds in which nothing is measured yet: the page is opened
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60.0, help="for each page")
-    parser.add_argument("--pause", type=float, default=4.0, help="between two moves, in seconds")
+    parser.add_argument("--pause", type=float, default=18.75, help="between two moves, in seconds")
     parser.add_argument("--pages", nargs="+", help="only these")
     parser.add_argument("--moves", type=int, help=argparse.SUPPRESS)  # We are the worker
     options = parser.parse_args()
