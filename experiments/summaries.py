@@ -64,10 +64,11 @@ def rows() -> "Prefetch[Any]":
     return Prefetch("experiments", Experiment.objects.only(*COLUMNS).order_by("number"))
 
 
-def forget() -> None:
-    """Every task is looked at again."""
-    _ended.clear()
+def forget(*, ended: bool = True) -> None:
+    """Every task is looked at again; those that have `ended` may be left."""
     _others.clear()
+    if ended:
+        _ended.clear()
 
 
 def url(task: TuningTask) -> str:

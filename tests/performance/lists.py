@@ -118,8 +118,17 @@ def pages() -> dict[str, str]:
 
 
 def look(client: Any, address: str, times: int) -> dict[str, Any]:
-    """What one page costs."""
+    """What one page costs him who asks first: of what is kept for others, only what was said of
+    tasks that have ended is left. A server that has just started works that out once.
+    """
     from django.db import connection
+
+    from experiments import dashboard, summaries
+
+    def asked() -> Any:
+        summaries.forget(ended=False)
+        dashboard.forget()
+        return client.get(address)
 
     done: list[tuple[float, str]] = []
 
@@ -130,13 +139,14 @@ def look(client: Any, address: str, times: int) -> dict[str, Any]:
         finally:
             done.append((time.perf_counter() - begun, sql))
 
+    asked()
     with connection.execute_wrapper(timed):
-        answer = client.get(address)
+        answer = asked()
     assert answer.status_code == 200, (address, answer.status_code)
     core, wall = [], []
     for _ in range(times):
         at, begun = time.perf_counter(), time.thread_time()
-        client.get(address)
+        asked()
         core.append(time.thread_time() - begun)
         wall.append(time.perf_counter() - at)
     slowest = max(done)
