@@ -3,8 +3,11 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+from django.utils.text import slugify
 
 from experiments import explaining, markdown, masking, reports, samples, tuning, vetoes
 from experiments.documents import write_yaml
@@ -148,3 +151,17 @@ EXPORTS = {
     "markdown": as_markdown,
     "command": as_command,
 }
+IN_AN_ARCHIVE = {"report.md": as_markdown, "task.json": as_json, "experiments.csv": as_csv}
+
+
+def archive(tasks: Iterable[TuningTask]) -> bytes:
+    """A ZIP file with a folder for each task: its report, all that is known of it, and a table of
+    its experiments.
+    """
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as files:
+        for task in tasks:
+            folder = f"{slugify(task.name) or 'task'}-{task.pk}"
+            for name, export in IN_AN_ARCHIVE.items():
+                files.writestr(f"{folder}/{name}", export(task))
+    return packed.getvalue()

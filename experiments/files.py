@@ -1,4 +1,4 @@
-"""YAML files that come and go by the browser."""
+"""Files that come and go by the browser."""
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.text import slugify
@@ -8,10 +8,10 @@ from experiments.errors import BadInput
 MOST_BYTES = 2**20  # of a file that is uploaded
 
 
-def attachment(text: str, name: str) -> HttpResponse:
-    """YAML that the browser saves as a file of this name."""
-    answer = HttpResponse(text, content_type="application/yaml")
-    answer["Content-Disposition"] = f'attachment; filename="{slugify(name) or "unnamed"}.yaml"'
+def attachment(content: str | bytes, name: str, kind: str = "yaml") -> HttpResponse:
+    """What the browser saves as a file of this name: YAML, or an archive (`zip`)."""
+    answer = HttpResponse(content, content_type=f"application/{kind}")
+    answer["Content-Disposition"] = f'attachment; filename="{slugify(name) or "unnamed"}.{kind}"'
     return answer
 
 

@@ -64,6 +64,11 @@ def may_view_experiments(user: Any) -> bool:
     return is_staff_with(user, "view_experiment")
 
 
+def may_export(user: Any) -> bool:
+    """Take a task's results away: what is seen of it and of its experiments."""
+    return may_view(user) and may_view_experiments(user)
+
+
 def may_steer(user: Any) -> bool:
     """Start, pause, cancel, retry; who may edit a task may do that too."""
     return is_staff_with(user, "steer_tuningtask", "change_tuningtask")

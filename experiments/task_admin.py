@@ -1,6 +1,5 @@
 """Tasks in the admin: added, edited, started, cancelled and deleted here."""
 
-from collections.abc import Callable
 from typing import Any, cast
 
 from django.contrib import admin
@@ -12,7 +11,6 @@ from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
-from unfold.admin import ModelAdmin
 
 from experiments import editor, masking, roles, task_list, views
 from experiments.documents import write_yaml
@@ -23,23 +21,12 @@ from experiments.models import Experiment, Preset, TuningTask
 from experiments.moments import moment
 from experiments.slo_lines import KNOWN_LIMITS
 from experiments.states import ENDED, TASK_ENDED, TaskStatus
+from experiments.task_actions import ACTIONS
 
 WORKLOAD = (
     *("traffic_scenarios", "num_concurrency", "request_rate", "rate_search"),
     *("max_requests", "max_minutes", "generator", "slo"),
 )
-
-
-def for_each(verb: str, description: str) -> Callable[..., None]:
-    """An action of the list: a verb for each of the tasks that were chosen."""
-
-    def act(_: ModelAdmin, request: HttpRequest, tasks: QuerySet[TuningTask]) -> None:
-        for task in tasks:
-            views.do(request, verb, task, {})
-
-    act.__name__ = f"{verb}_selected"
-    decorate = admin.action(description=description, permissions=["steer"])
-    return cast(Callable[..., None], decorate(act))
 
 
 @admin.register(TuningTask)
@@ -64,13 +51,7 @@ class TuningTaskAdmin(Audited, RowsPage):
     search_fields = ("name", "model", "description", "objective")
     search_help_text = "A word of the name, the model, the description"
     list_per_page, list_max_show_all = 50, task_list.MOST
-    actions = [
-        for_each("start", "Start"),
-        for_each("pause", "Pause: what runs goes on, nothing new starts"),
-        for_each("resume", "Resume"),
-        for_each("cancel", "Cancel: what runs is stopped"),
-        for_each("retry", "Retry what failed"),
-    ]
+    actions = ACTIONS
     change_form_outer_before_template = "experiments/task_links.html"
     change_form_before_template = "experiments/task_begun.html"
     conditional_fields = {
@@ -203,6 +184,12 @@ class TuningTaskAdmin(Audited, RowsPage):
     def has_steer_permission(self, request: HttpRequest) -> bool:
         return roles.may_steer(request.user)
 
+    def has_clone_permission(self, request: HttpRequest) -> bool:
+        return roles.may_steer(request.user) and roles.may_edit(request.user)
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        return roles.may_export(request.user)
+
     def get_form(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, **kwargs)  # A class of this request's own
         form.may_write_commands = roles.may_write_commands(request.user)
@@ -294,6 +281,7 @@ class TuningTaskAdmin(Audited, RowsPage):
             path("<int:task_id>/live/", views.live_page, name=f"{name}_live"),
             path("<int:task_id>/ask/<slug:verb>/", views.ask, name=f"{name}_ask"),
             path("<int:task_id>/do/<slug:verb>/", views.act, name=f"{name}_act"),
+            path("<int:task_id>/export/", views.export, name=f"{name}_export"),
             path("paste/", editor.paste, name=f"{name}_paste"),
             path("cells/", task_list.cells, name=f"{name}_cells"),
             path("summary/", editor.summary, name=f"{name}_summary"),

@@ -11,9 +11,10 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from experiments import jobs, picture, planning, roles, steering
+from experiments import exports, jobs, picture, planning, roles, steering
 from experiments.actions import Done
 from experiments.errors import BadInput
+from experiments.files import attachment
 from experiments.guard import by_htmx, is_key, only_for
 from experiments.models import TuningTask
 from experiments.sections import HIGHEST_PRIORITY
@@ -37,6 +38,7 @@ def live_page(request: HttpRequest, task_id: int) -> HttpResponse:
         "drawing": picture.draw(task_id, roles.rights(request.user), view).fragments,
         "view": view,
         "may_change": roles.may_steer(request.user),
+        "may_export": roles.may_export(request.user),
         "task": task,
         "title": task.name,
         "opts": TuningTask._meta,
@@ -44,6 +46,14 @@ def live_page(request: HttpRequest, task_id: int) -> HttpResponse:
         "is_fullwidth": "1",
     }
     return TemplateResponse(request, "experiments/live.html", context)
+
+
+@only_for(roles.may_export, LIVE)
+@require_GET
+def export(request: HttpRequest, task_id: int) -> HttpResponse:
+    """Its report, all that is known of it, and a table of its experiments, in one archive."""
+    task = get_object_or_404(TuningTask, pk=task_id)
+    return attachment(exports.archive([task]), task.name, "zip")
 
 
 @only_for(roles.may_steer, LIVE)

@@ -86,6 +86,7 @@ DOORS_FOR_PEOPLE = {
     "preset_admin",
     "preset_fill",
     "task_list",
+    "task_actions",
     "experiment_list",
     "guard",
     "jobs",

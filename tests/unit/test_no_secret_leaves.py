@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -109,6 +110,12 @@ def chosen_as_csv(task: TuningTask, client: Client) -> str:
     return said(client.post(url("experiment_changelist"), action))
 
 
+def archive(task: TuningTask, client: Client) -> str:
+    packed = client.get(url("tuningtask_export", task.pk)).content
+    with zipfile.ZipFile(io.BytesIO(packed)) as files:
+        return "".join(files.read(name).decode() for name in files.namelist())
+
+
 def dry_run(task: TuningTask, client: Client, *options: str) -> str:
     file = Path(task.experiments.get(number=5).folder) / "file.yaml"
     file.write_text(write_yaml({**FILE, "task_name": "another"}))
@@ -151,6 +158,7 @@ WAYS_OUT: dict[str, Callable[[TuningTask, Client], str]] = {
     "socket": lambda task, _: json.dumps(picture.draw(task.pk, roles.Rights()).fragments),
     "compare": compared,
     "CSV of the list": chosen_as_csv,
+    "archive": archive,
     "editor": editor,
     "summary of the editor": summary,
     "audit": audit,

@@ -1,6 +1,9 @@
 """The buttons of a task: which are there, what they ask, and what a click on a stale page does."""
 
+import io
+import json
 import re
+import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -104,7 +107,7 @@ def test_who_may_not_change_a_task_has_no_buttons_and_is_refused(
     for name in ("tuningtask", "experiment"):
         html = viewer.get(url(f"{name}_changelist")).content.decode()
         offered = set(re.findall(r'value="(\w+)_selected"', html))
-        assert offered <= {"compare", "csv"}  # Which only read
+        assert offered <= {"compare", "csv", "export"}  # Which only read
     data = {"action": "retry_selected", "_selected_action": [1]}
     viewer.post(url("experiment_changelist"), data)
     assert not AuditEntry.objects.exists()
@@ -263,6 +266,59 @@ def test_the_list_of_experiments_cancels_and_retries_task_by_task(
             status
         }
     assert [entry.detail for entry in AuditEntry.objects.all()] == ["#1, #2", "#1, #2"]
+
+
+def test_the_list_clones_under_free_names_and_starts_nothing(
+    admin_client: Client, make_task: MakeTask
+) -> None:
+    task = make_task()
+    data = {"action": "clone_selected", "_selected_action": [task.pk]}
+    for _ in range(2):
+        admin_client.post(url("tuningtask_changelist"), data)
+    names = list(TuningTask.objects.order_by("pk").values_list("name", "status"))
+    assert names[0] == ("task", "RUNNING")
+    assert set(names[1:]) == {("task (2)", "PENDING"), ("task (3)", "PENDING")}
+
+
+def test_a_command_is_cloned_by_nobody_who_may_not_write_it(
+    staff: Callable[..., Client], make_task: MakeTask
+) -> None:
+    task = make_task()
+    task.specification |= {"base_runtime": "job", "command": ["true"]}
+    task.save()
+    engineer = staff("view_tuningtask", "change_tuningtask", "add_tuningtask")
+    data = {"action": "clone_selected", "_selected_action": [task.pk]}
+    answer = engineer.post(url("tuningtask_changelist"), data, follow=True)
+    assert "is not cloned" in answer.content.decode()
+    assert TuningTask.objects.count() == 1
+
+
+def test_chosen_tasks_are_exported_in_one_archive_and_a_task_from_its_page(
+    admin_client: Client, make_task: MakeTask, make_experiment: Make
+) -> None:
+    task = make_task(TaskStatus.COMPLETED)
+    make_experiment(task, status=Status.SUCCESS, feasible=True, objective_score=2.0)
+    data = {"action": "export_selected", "_selected_action": [task.pk]}
+    for answer in (
+        admin_client.post(url("tuningtask_changelist"), data),
+        admin_client.get(url("tuningtask_export", task.pk)),
+    ):
+        assert 'filename="task.zip"' in answer["Content-Disposition"]
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as files:
+            folder = f"task-{task.pk}"
+            names = {"report.md", "task.json", "experiments.csv"}
+            assert set(files.namelist()) == {f"{folder}/{name}" for name in names}
+            assert json.loads(files.read(f"{folder}/task.json"))["best"]["objective_score"] == 2.0
+    assert "/export/" in admin_client.get(url("tuningtask_live", task.pk)).content.decode()
+
+
+def test_results_are_exported_by_those_who_may_see_experiments(
+    staff: Callable[..., Client], make_task: MakeTask
+) -> None:
+    task = make_task()
+    viewer = staff("view_tuningtask")
+    assert viewer.get(url("tuningtask_export", task.pk)).status_code == 403
+    assert "/export/" not in viewer.get(url("tuningtask_live", task.pk)).content.decode()
 
 
 # ── the form ────────────────────────────────────────────────────────────────────────────────
