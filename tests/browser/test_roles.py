@@ -39,6 +39,7 @@ OFFERED: dict[str, dict[str, str]] = {
             f"{verb}_selected": "operator"
             for verb in ("start", "pause", "resume", "cancel", "retry")
         },
+        **{"clone_selected": "engineer", "export_selected": "viewer"},
         "delete_selected": "administrator",
     },
     "waits": {
