@@ -65,9 +65,10 @@ def rows(found: Sequence[Mapping[str, str]]) -> list[Row]:
 
 def relatives(experiment: Experiment) -> list[Column]:
     """It, and what one wants to compare it with: the baseline and the best of its task."""
-    others = list(experiment.task.experiments.only(*summaries.COLUMNS).order_by("number"))
-    baseline, best = tuning.baseline_of(others), tuning.best_of(experiment.task, others)
-    named = {one.pk: title for title, one in (("best", best), ("defaults", baseline)) if one}
+    others = list(summaries.narrow().filter(task=experiment.task_id))
+    found = tuning.found_by(experiment.task, others)
+    titled = (("best", found.best), ("defaults", found.baseline))
+    named = {one.pk: title for title, one in titled if one}
     named.pop(experiment.pk, None)
     whole = Experiment.objects.select_related("task").in_bulk(named)
     shown = [(named[pk], whole[pk]) for pk in reversed(named)]

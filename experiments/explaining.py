@@ -9,27 +9,31 @@ from experiments.markdown import row
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status
 from experiments.strategies.insight import Insight, insight
+from experiments.tuning import Found
 
 BARS = "▏▎▍▌▋▊▉█"  # Eighths of a bar's cell
 CELLS = 12
 
 
-def explanation(task: TuningTask, experiments: Sequence[Experiment]) -> dict[str, Any] | None:
+def explanation(
+    task: TuningTask, experiments: Sequence[Experiment], found: Found
+) -> dict[str, Any] | None:
     """What the results say of the parameters; None while there are too few of them."""
-    found = _insight(task, experiments)
-    if found is None:
+    learnt = _insight(task, experiments)
+    if learnt is None:
         return None
     return {
-        "importance": [{"name": e.name, "share": e.importance} for e in found.effects],
+        "importance": [{"name": e.name, "share": e.importance} for e in learnt.effects],
         "effects": {
             e.name: [{"value": value, "ratio": ratio} for value, ratio in e.ratios]
-            for e in found.effects
+            for e in learnt.effects
         },
-        "best_region": {e.name: e.best for e in found.effects},
+        "best_region": {e.name: e.best for e in learnt.effects},
         "try_next": [
-            {"parameters": one.configuration, "chance_to_win": one.chance} for one in found.promises
+            {"parameters": one.configuration, "chance_to_win": one.chance}
+            for one in learnt.promises
         ],
-        "levels": levels(task, experiments),
+        "levels": levels(task, found),
     }
 
 
@@ -50,12 +54,12 @@ def _insight(task: TuningTask, experiments: Sequence[Experiment]) -> Insight | N
     )
 
 
-def levels(task: TuningTask, experiments: Sequence[Experiment]) -> list[dict[str, Any]]:
+def levels(task: TuningTask, found: Found) -> list[dict[str, Any]]:
     """The winner beside the baseline at every load level, in the objectives' metrics.
 
     Of one that was measured again its first measurement is shown.
     """
-    best, baseline = tuning.best_of(task, experiments), tuning.baseline_of(experiments)
+    best, baseline = found.best, found.baseline
     if best is None or baseline is None or task.engine == "job":
         return []
     theirs = {level["label"]: level["metrics"] for level in baseline.levels}
@@ -79,13 +83,13 @@ def levels(task: TuningTask, experiments: Sequence[Experiment]) -> list[dict[str
 # ── as Markdown ─────────────────────────────────────────────────────────────────────────────
 
 
-def markdown(task: TuningTask, experiments: Sequence[Experiment]) -> list[str]:
+def markdown(task: TuningTask, experiments: Sequence[Experiment], found: Found) -> list[str]:
     """The same for people, with pictures that a Markdown viewer draws (Mermaid)."""
-    lines = [*_progress_picture(task, experiments), *_level_table(levels(task, experiments))]
+    lines = [*_progress_picture(task, experiments), *_level_table(levels(task, found))]
     if said := interference.sentence(task, experiments):
         lines += ["## Interference", "", f"{said}, than on a quiet node.", ""]
-    found = _insight(task, experiments)
-    if found is None:
+    learnt = _insight(task, experiments)
+    if learnt is None:
         return lines
     lines += [
         "## What matters",
@@ -93,13 +97,13 @@ def markdown(task: TuningTask, experiments: Sequence[Experiment]) -> list[str]:
         "| parameter | importance | | best values |",
         "|---|--:|---|---|",
     ]
-    for effect in found.effects:
+    for effect in learnt.effects:
         best = ", ".join(plain(value) for value in masking.shown(effect.name, effect.best))
         share = effect.importance
         lines.append(row([effect.name, f"{share:.0%}", bar(share), best]))
-    if found.promises:
+    if learnt.promises:
         lines += ["", "## What to try next", "", "| chance to win | parameters |", "|--:|---|"]
-        for one in found.promises:
+        for one in learnt.promises:
             chosen = ", ".join(
                 f"{key}={plain(value)}" for key, value in masking.data(one.configuration).items()
             )

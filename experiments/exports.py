@@ -103,7 +103,7 @@ def as_markdown(task: TuningTask) -> str:
     about = markdown.plain(f"{task.status} · {task.engine} · {task.objective}")
     lines = [f"# {markdown.plain(task.name)}", "", about, ""]
     lines += [*_winner(task, found), *_front(task, found.front)]
-    lines += [*explaining.markdown(task, experiments), "## Every experiment", ""]
+    lines += [*explaining.markdown(task, experiments, found), "## Every experiment", ""]
     lines += ["| # | status | score | feasible | parameters | note |", "|--:|---|--:|---|---|---|"]
     for e in experiments:
         score = "" if e.objective_score is None else f"{e.objective_score:.4g}"

@@ -47,7 +47,7 @@ def _document(task: TuningTask) -> dict[str, Any]:
         "objectives": objectives(task),
         "best": None if best is None else result(task, best),
         "certainty": certainty(found.sure),
-        "explanation": explaining.explanation(task, experiments),
+        "explanation": explaining.explanation(task, experiments, found),
         "interference": interference.document(task, experiments),
         "parallelism": parallelism(task, experiments),
         "pareto_front": [one.number for one in found.front],

@@ -169,10 +169,8 @@ class Show:
                 by_itself = max(ended + AS_TIME_GOES_BY, rest)
                 later_at = by_itself if drawing.is_moving else math.inf
             elif was_poked or drawing is not self.drawing:
-                at = max(
-                    ended + LATER, rest if drawing.is_moving else 0.0
-                )  # The end is seen at once
-                later_at = min(later_at, at)
+                until = rest if drawing.is_moving else 0.0  # The end is seen at once
+                later_at = min(later_at, max(ended + LATER, until))
             if draw == self.picture.whole:
                 self.begun, whole_at = begun, ended + WHOLE
             self.publish(drawing)

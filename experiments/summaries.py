@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db.models import Prefetch
+from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
@@ -50,8 +50,7 @@ def of_tasks(tasks: Sequence[TuningTask], now: datetime) -> list[Summary]:
     kept = {task.pk: _kept(task, last) for task in tasks}
     missing = [task for task in tasks if kept[task.pk] is None]
     rows: dict[int, list[Experiment]] = defaultdict(list)
-    read = Experiment.objects.filter(task__in=missing).only(*COLUMNS).order_by("number")
-    for one in read if missing else ():
+    for one in narrow().filter(task__in=missing) if missing else ():
         rows[one.task_id].append(one)
     found = {task.pk: figures(task, rows[task.pk], now) for task in missing}
     for task in missing:
@@ -59,9 +58,9 @@ def of_tasks(tasks: Sequence[TuningTask], now: datetime) -> list[Summary]:
     return [{"task": task, "url": url(task), **(kept[task.pk] or found[task.pk])} for task in tasks]
 
 
-def rows() -> "Prefetch[Any]":
-    """Every task's experiments, with no more of them than its line needs."""
-    return Prefetch("experiments", Experiment.objects.only(*COLUMNS).order_by("number"))
+def narrow() -> QuerySet[Experiment]:
+    """Experiments in their order, with no more of them than a task's line needs."""
+    return Experiment.objects.only(*COLUMNS).order_by("number")
 
 
 def forget(*, ended: bool = True) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.core.management.base import CommandParser
+from django.db.models import Prefetch
 from rich.table import Table
 
 from experiments import reports, summaries, tuning
@@ -17,9 +18,10 @@ class Command(ShellCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        wanted: Prefetch[Any] = Prefetch("experiments", summaries.narrow())
         tasks = [
             reports.summary(task, rows, tuning.found_by(task, rows))
-            for task in TuningTask.objects.prefetch_related(summaries.rows())
+            for task in TuningTask.objects.prefetch_related(wanted)
             for rows in [list(task.experiments.all())]
         ]
         if options["json"]:
