@@ -35,12 +35,12 @@ def search_budget(task: TuningTask) -> int:
 def planned_repeats(task: TuningTask) -> int:
     """How many measure the baseline and the finalists again, at most.
 
-    A job says itself what its numbers are worth, and a front has no winner to be sure of.
+    A job says itself what its numbers are worth.
     """
     asked = _asked(task)
     if asked is not None:
         return min(asked, task.max_experiments - 1)
-    if task.engine == "job" or task.objectives.has_front:
+    if task.engine == "job":
         return 0
     known = everything(task)
     tried = task.max_experiments if known is None else min(task.max_experiments, known)

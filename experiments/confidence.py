@@ -5,7 +5,7 @@ is the same for all of them, as a share of their value; so all that were repeate
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -102,6 +102,11 @@ class Gain:
     plus_minus: float
     is_real: bool
 
+    def __str__(self) -> str:
+        """`+18.2% ± 3.1%`; without the interval while the noise is not known."""
+        by = f" ± {self.plus_minus:.1%}" if math.isfinite(self.plus_minus) else ""
+        return f"{self.share:+.1%}{by}"
+
 
 def noise_of(measured: Iterable[Measured]) -> Noise:
     """The noise that all repeated configurations show together (the pooled variance)."""
@@ -132,14 +137,17 @@ def gain(one: Measured, other: Measured, noise: Noise, maximize: bool) -> Gain |
     return Gain(share, half * unit, abs(share) > 0 and noise.differ(one, other))
 
 
-def leader(measured: Iterable[Measured], maximize: bool) -> Measured | None:
+def leader(
+    measured: Iterable[Measured], maximize: bool, among: Collection[int] | None = None
+) -> Measured | None:
     """The winner: the best mean of those that met the objectives each time; the older of equals.
+    One of these numbers, where `among` has some.
 
     One that was measured once does not win against one that was measured again, unless it is
     better beyond the noise: the best of many single measurements is a lucky one.
     """
     everyone = [one for one in measured if one.is_known]
-    able = [one for one in everyone if one.feasible]
+    able = [one for one in everyone if one.feasible and (among is None or one.number in among)]
     if not able:
         return None
     noise = noise_of(everyone)

@@ -141,7 +141,7 @@ def _progress_picture(task: TuningTask, experiments: Sequence[Experiment]) -> li
         *("## The search", "", "```mermaid", "xychart-beta"),
         '    title "Best score so far"',
         f'    x-axis "experiment" [{numbers}]',
-        f'    y-axis "{task.objectives.each[0].metric}"',
+        f'    y-axis "{"score" if task.objectives.several else task.objectives.each[0].metric}"',
         *(f"    line [{scores}]", "```", ""),
     ]
 

@@ -102,7 +102,7 @@ def as_markdown(task: TuningTask) -> str:
     found = tuning.found_by(task, experiments)
     about = markdown.plain(f"{task.status} · {task.engine} · {task.objective}")
     lines = [f"# {markdown.plain(task.name)}", "", about, ""]
-    lines += [*_winner(task, found), *_front(task, found.front)]
+    lines += [*_winner(task, found), *_front(task, found)]
     lines += [*explaining.markdown(task, experiments, found), "## Every experiment", ""]
     lines += ["| # | status | score | feasible | parameters | note |", "|--:|---|--:|---|---|---|"]
     for e in experiments:
@@ -129,18 +129,21 @@ def _winner(task: TuningTask, found: Found) -> list[str]:
     return [line, "", *markdown.code(reports.launch_line(task, best)), ""]
 
 
-def _front(task: TuningTask, front: Sequence[Experiment]) -> list[str]:
+def _front(task: TuningTask, found: Found) -> list[str]:
     """The Pareto front as a table; nothing for a task that has none."""
-    if not front:
+    if not found.front:
         return []
     metrics = [one["metric"] for one in reports.objectives(task)]
-    lines = [f"## Pareto front: {len(front)} of them", "", f"{reports.KNEE}.", ""]
-    lines += [markdown.row(["#", *metrics, "parameters"]), "|--:|" + "--:|" * len(metrics) + "---|"]
-    for e in front:
+    lines = [f"## Pareto front: {len(found.front)} of them", "", f"{reports.KNEE}.", ""]
+    lines.append(markdown.row(["#", "measured", *metrics, "parameters"]))
+    lines.append("|--:|--:|" + "--:|" * len(metrics) + "---|")
+    for e, member in zip(found.front, found.members, strict=True):
         pairs = ", ".join(f"{name}={value}" for name, value in chosen(e).items())
-        lines.append(
-            markdown.row([str(e.number), *(f"{x:.4g}" for x in e.objective_values), pairs])
-        )
+        each = [
+            f"{value:.4g}" + (f" ({gain})" if gain else "")
+            for value, gain in zip(member.values, member.gains, strict=True)
+        ]
+        lines.append(markdown.row([str(e.number), f"{member.times} ×", *each, pairs]))
     return [*lines, ""]
 
 

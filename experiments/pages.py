@@ -77,7 +77,7 @@ def of_results(task: TuningTask, experiments: Sequence[Experiment], found: Found
     return {
         "winner": winner.winner(task, found, task_table.columns_of(task, experiments)),
         "sure": found.sure,
-        "front": found.front,
+        "front": winner.front(task, found),
         "knee": reports.KNEE,
         "scatter": scatter(task, experiments, found),
         **charts.charts(task, experiments, found.best),

@@ -1,7 +1,7 @@
 """Which configurations of a task are measured again, and how sure its winner is therefore."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,6 +27,10 @@ class Row(Protocol):
     @property
     def objective_score(self) -> float | None: ...
     @property
+    def objective_values(self) -> Sequence[float]: ...
+    @property
+    def penalty(self) -> float | None: ...
+    @property
     def feasible(self) -> bool | None: ...
     @property
     def pruned(self) -> bool: ...
@@ -50,9 +54,9 @@ class Certainty:
 
     def sentence(self) -> str:
         """What people are told: `+18.2 % ± 3.1 %, real`, or that it is within the noise."""
+        by = f"{self.gain} over the engine's defaults" if self.gain else ""
         if not self.noise.freedom:
-            over = "over the engine's defaults"
-            by = f"{_percent(self.gain.share)} {over}; " if self.gain else ""
+            by = f"{by}; " if by else ""
             return f"{by}nothing was measured twice, so the noise is not known"
         others = [f"#{one.number}" for one in self.alike if not one.is_baseline]
         if self.winner.is_baseline:
@@ -63,20 +67,18 @@ class Certainty:
                 return f"within noise of {_joined(others)}"
             return f"{self.winner.times} × measured, better than all others beyond the noise"
         if not self.gain.is_real:
-            return f"{self._interval}, within noise of {_joined([*others, 'the defaults'])}"
-        return f"{self._interval}, real" + (
-            f"; within noise of {_joined(others)}" if others else ""
-        )
-
-    @property
-    def _interval(self) -> str:
-        assert self.gain is not None
-        interval = f"{_percent(self.gain.share)} ± {self.gain.plus_minus:.1%}"
-        return f"{interval} over the engine's defaults"
+            return f"{by}, within noise of {_joined([*others, 'the defaults'])}"
+        return f"{by}, real" + (f"; within noise of {_joined(others)}" if others else "")
 
 
-def measured(rows: Iterable[Row]) -> list[Measured]:
-    """Every configuration with its scores, in the order of its first experiment.
+def score(row: Row) -> float | None:
+    """What an experiment came to, all its objectives together."""
+    return row.objective_score
+
+
+def measured(rows: Iterable[Row], value: Callable[[Row], float | None] = score) -> list[Measured]:
+    """Every configuration with its scores (or another `value`), in the order of its first
+    experiment.
 
     A repeat that failed for its own reason makes the configuration infeasible: it does not hold.
     """
@@ -88,11 +90,11 @@ def measured(rows: Iterable[Row]) -> list[Measured]:
         Measured(
             number=number,
             scores=tuple(
-                row.objective_score
+                found
                 for row in group
                 if row.status == Status.SUCCESS
-                and row.objective_score is not None
-                and math.isfinite(row.objective_score)
+                and (found := value(row)) is not None
+                and math.isfinite(found)
             ),
             feasible=all(row.status == Status.SUCCESS and row.feasible for row in group),
             is_baseline=any(row.is_baseline for row in group),
@@ -123,25 +125,30 @@ def next_repeat(task: TuningTask, rows: Sequence[Row]) -> int | None:
     return baseline.number if due else None
 
 
-def next_finalist(
-    task: TuningTask, rows: Sequence[Row], expect: Callable[[], Mapping[int, float]]
-) -> int | None:
-    """The same after the search; None when the winner is certain, or the repeats are used up.
-
-    `expect` answers which score is expected of each configuration, by number, its luck taken off.
-    """
+def are_left(task: TuningTask, rows: Sequence[Row]) -> bool:
+    """Whether one more experiment may measure something again."""
     repeated = sum(row.repeat_of is not None for row in rows)
-    if repeated >= planned_repeats(task) or len(rows) >= task.max_experiments:
-        return None
-    one = confidence.next_to_repeat(measured(rows), task.objectives.maximize, expect())
+    return repeated < planned_repeats(task) and len(rows) < task.max_experiments
+
+
+def next_finalist(
+    task: TuningTask, rows: Sequence[Row], expected: Mapping[int, float]
+) -> int | None:
+    """The same after the search; None when the winner is certain.
+
+    `expected` is which score is expected of each configuration, by number, its luck taken off.
+    """
+    one = confidence.next_to_repeat(measured(rows), task.objectives.maximize, expected)
     return None if one is None else one.number
 
 
-def certainty(task: TuningTask, rows: Iterable[Row]) -> Certainty | None:
-    """How sure the winner is; None while there is none, or a front instead of one."""
+def certainty(
+    task: TuningTask, rows: Iterable[Row], among: Collection[int] | None = None
+) -> Certainty | None:
+    """How sure the winner is, one of `among` where that is given; None while there is none."""
     groups = [one for one in measured(rows) if one.is_known]
     maximize = task.objectives.maximize
-    winner = None if task.objectives.has_front else confidence.leader(groups, maximize)
+    winner = confidence.leader(groups, maximize, among)
     if winner is None:
         return None
     noise = confidence.noise_of(groups)
@@ -149,10 +156,6 @@ def certainty(task: TuningTask, rows: Iterable[Row]) -> Certainty | None:
     gain = confidence.gain(winner, baseline, noise, maximize) if baseline else None
     alike = confidence.rivals(winner, groups, maximize) if noise.freedom else []
     return Certainty(winner, noise.value(winner.counted), gain, noise, alike)
-
-
-def _percent(share: float) -> str:
-    return f"{share:+.1%}"
 
 
 def _joined(names: Sequence[str]) -> str:

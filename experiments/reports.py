@@ -19,6 +19,8 @@ from experiments import (
     tuning,
     vetoes,
 )
+from experiments.confidence import Gain
+from experiments.fronts import Member
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import unit_of
 from experiments.repeats import Certainty
@@ -51,6 +53,7 @@ def _document(task: TuningTask) -> dict[str, Any]:
         "interference": interference.document(task, experiments),
         "parallelism": parallelism(task, experiments),
         "pareto_front": [one.number for one in found.front],
+        "front": [member(task, one) for one in found.members],
         "baseline": None if baseline is None else result(task, baseline),
         "specification": task.specification,
         "experiments": [
@@ -88,18 +91,36 @@ def certainty(sure: Certainty | None) -> dict[str, Any] | None:
     """How sure the winner is; infinite while the noise is not known is null here."""
     if sure is None:
         return None
-    gain = sure.gain
     return {
         "score": sure.score,
         "measurements": sure.winner.times,
-        "gain": None if gain is None else gain.share,
-        "plus_minus": gain.plus_minus if gain and math.isfinite(gain.plus_minus) else None,
-        "is_real": gain is not None and gain.is_real,
+        **gained(sure.gain),
         "within_noise_of": [one.number for one in sure.alike],
         "noise": sure.noise.deviation if sure.noise.freedom else None,
         "noise_is_share": sure.noise.is_share,
         "degrees_of_freedom": sure.noise.freedom,
         "sentence": sure.sentence(),
+    }
+
+
+def gained(gain: Gain | None) -> dict[str, Any]:
+    return {
+        "gain": None if gain is None else gain.share,
+        "plus_minus": gain.plus_minus if gain and math.isfinite(gain.plus_minus) else None,
+        "is_real": gain is not None and gain.is_real,
+    }
+
+
+def member(task: TuningTask, one: Member) -> dict[str, Any]:
+    """One of a Pareto front: each objective, of all its measurements that count."""
+    each = zip(objectives(task), one.values, one.gains, strict=True)
+    return {
+        "number": one.number,
+        "measurements": one.times,
+        "objectives": [
+            {"metric": objective["metric"], "value": value, **gained(gain)}
+            for objective, value, gain in each
+        ],
     }
 
 
@@ -224,12 +245,18 @@ def gain(task: TuningTask, best: Experiment | None, baseline: Experiment | None)
     return scoring.gain(best.objective_score, baseline.objective_score, task.objectives.maximize)
 
 
-def values_in_words(task: TuningTask, experiment: Experiment) -> list[str]:
+def values_in_words(task: TuningTask, values: Sequence[float]) -> list[str]:
     """`output_throughput 512 tok/s` for each of several objectives."""
     return [
         f"{one['metric']} {value:.4g} {one['unit']}".rstrip()
-        for one, value in zip(objectives(task), experiment.objective_values, strict=False)
+        for one, value in zip(objectives(task), values, strict=False)
     ]
+
+
+def of_all_measurements(found: Found, experiment: Experiment) -> Sequence[float]:
+    """The objectives' values of one that is on the front, else of the experiment alone."""
+    known = {one.number: one.values for one in found.members}
+    return known.get(experiment.number) or experiment.objective_values
 
 
 def launch_line(task: TuningTask, experiment: Experiment) -> str:

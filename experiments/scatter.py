@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from experiments import pareto
+from experiments import fronts, pareto
 from experiments.charts import MARGIN, ticks
 from experiments.errors import BadInput
 from experiments.figures import metric, number
@@ -113,14 +113,19 @@ def limits_of(task: TuningTask) -> dict[str, Limit]:
 def points(
     task: TuningTask, experiments: Sequence[Experiment], chosen: Sequence[tuple[str, bool]]
 ) -> list[Point]:
-    """Those that were measured at every level."""
+    """Those that were measured at every level. Of several objectives a configuration is one point,
+    by all its measurements, as the front is."""
+    several = task.objectives.several
+    known = fronts.values(experiments, task.objectives) if several else {}
     found = []
     for one in experiments:
         if not chosen or one.status != Status.SUCCESS or one.pruned:
             continue
-        values = one.objective_values[:2] if task.objectives.several else ()
-        values = values or [one.metrics.get(name) for name, _ in chosen]
-        if len(values) == 2 and None not in values:
+        each = (
+            known.get(one.number, ()) if several else map(one.metrics.get, (x for x, _ in chosen))
+        )
+        values = [value for value in each if value is not None][:2]
+        if len(values) == 2:
             found.append(Point(one, *values))
     return found
 

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from django.db import IntegrityError, transaction
 
-from experiments import knowledge, pareto, planning, repeats, reuse, scoring
+from experiments import fronts, knowledge, pareto, planning, repeats, reuse
 from experiments.budget import search_budget, to_search
 from experiments.errors import MovedElsewhere
 from experiments.estimate import estimate
+from experiments.fronts import Member
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import Objectives
 from experiments.repeats import Certainty
@@ -98,8 +99,22 @@ def next_step(task: TuningTask, experiments: Sequence[Past]) -> Step | None:
             return Step(configuration)
     if any(one.status not in ENDED for one in experiments):
         return None
-    finalist = repeats.next_finalist(task, experiments, partial(expected, task, searched))
+    finalist = next_finalist(task, experiments)
     return None if finalist is None else _again(experiments, finalist, alone=True)
+
+
+def next_finalist(task: TuningTask, experiments: Sequence[Past]) -> int | None:
+    """What may have won and is measured again now, by number: of a Pareto front each member once,
+    then as for one winner.
+    """
+    if not repeats.are_left(task, experiments):
+        return None
+    if task.objectives.has_front:
+        member = fronts.next_to_repeat(experiments, task.objectives)
+        if member is not None:
+            return member
+    searched = [one for one in experiments if one.repeat_of is None]
+    return repeats.next_finalist(task, experiments, expected(task, searched))
 
 
 def _again(experiments: Sequence[Past], number: int, alone: bool = False) -> Step:
@@ -205,8 +220,9 @@ class Found(NamedTuple):
 
     best: Experiment | None
     front: list[Experiment]
-    sure: Certainty | None  # How sure the winner is; None of a front
+    sure: Certainty | None  # How sure the winner is
     baseline: Experiment | None  # The engine's defaults, measured
+    members: Sequence[Member] = ()  # How sure each of the front is
 
 
 NOTHING = Found(None, [], None, None)
@@ -214,12 +230,15 @@ NOTHING = Found(None, [], None, None)
 
 def found_by(task: TuningTask, experiments: Sequence[Experiment]) -> Found:
     """All of it, worked out once."""
-    front, sure = front_of(task, experiments), repeats.certainty(task, experiments)
-    best = next((e for e in experiments if sure and e.number == sure.winner.number), None)
-    if front:
-        index = scoring.best([(e.objective_score, True) for e in front], task.objectives.maximize)
-        best = None if index is None else front[index]
-    return Found(best, front, sure, baseline_of(experiments))
+    members: list[Member] = []
+    if task.objectives.has_front:
+        members = fronts.members(experiments, task.objectives)
+    front = {one.number: one for one in experiments}
+    among = [one.number for one in members] if task.objectives.has_front else None
+    sure = repeats.certainty(task, experiments, among)
+    best = front[sure.winner.number] if sure else None
+    on_front = [front[one.number] for one in members]
+    return Found(best, on_front, sure, baseline_of(experiments), members)
 
 
 def best_of(task: TuningTask, experiments: Sequence[Experiment]) -> Experiment | None:
@@ -236,13 +255,7 @@ def front_of(task: TuningTask, experiments: Sequence[Experiment]) -> list[Experi
 
     Empty for a task whose objectives have one winner.
     """
-    if not task.objectives.has_front:
-        return []
-    in_order = sorted(experiments, key=lambda experiment: experiment.number)
-    done = [e for e in in_order if e.status == Status.SUCCESS and e.repeat_of is None]
-    candidates = [e for e in done if e.feasible and not e.pruned]
-    scores = [scores_of(experiment, task.objectives) for experiment in candidates]
-    return [candidates[index] for index in pareto.pareto_front(scores)]
+    return found_by(task, experiments).front
 
 
 def baseline_of(experiments: Sequence[Experiment]) -> Experiment | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from experiments import masking, reports
 from experiments.errors import BadInput
-from experiments.figures import ENGINE_COLUMNS, Column, goals, percent, plain, reached
+from experiments.figures import ENGINE_COLUMNS, Column, goals, number, percent, plain, reached
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import THROUGHPUTS
 from experiments.tuning import Found
@@ -40,6 +40,24 @@ def winner(task: TuningTask, found: Found, columns: Sequence[Column]) -> dict[st
         "level_titles": [column.title for column in ENGINE_COLUMNS],
         "levels": level_by_level(best, other) if task.engine != "job" else [],
     }
+
+
+def front(task: TuningTask, found: Found) -> list[dict[str, Any]]:
+    """The Pareto front, a line each: every objective by all measurements, and its gain."""
+    return [
+        {
+            "experiment": experiment,
+            "is_best": found.best is not None and experiment.number == found.best.number,
+            "times": member.times,
+            "goals": [
+                {"title": title, "value": number(value * factor), "gain": gain}
+                for (title, factor), value, gain in zip(
+                    goals(task), member.values, member.gains, strict=True
+                )
+            ],
+        }
+        for experiment, member in zip(found.front, found.members, strict=True)
+    ]
 
 
 def level_by_level(best: Experiment, other: Experiment | None) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ TASK = {
         "strategy": "nsga2",
         "objective": ["maximize_tokens_per_joule", "minimize_ttft_p90"],
         "max_iterations": 20,
+        "repeats": 9,
         "max_parallel_experiments": 2,
     },
     "resources": {"price_per_gpu_hour": 2.0},
@@ -60,8 +61,18 @@ def honest(one: Any) -> bool:
 
 def test_a_strategy_for_several_objectives_tries_a_small_space_to_its_end(front: Any) -> None:
     assert front["status"] == "COMPLETED"
-    tried = [tuple(one["parameters"].values()) for one in front["experiments"]]
+    searched = [one for one in front["experiments"] if one["repeat_of"] is None]
+    tried = [tuple(one["parameters"].values()) for one in searched]
     assert len(tried) == len(set(tried)) == 1 + 8
+
+
+def test_what_is_on_the_front_was_measured_again_as_well_as_the_defaults(front: Any) -> None:
+    repeated = {one["repeat_of"] for one in front["experiments"]} - {None}
+    assert 1 in repeated and set(front["pareto_front"]) <= repeated
+    for member in front["front"]:
+        assert member["measurements"] >= 2
+        if member["number"] != 1:  # The defaults themselves may be on it
+            assert all(one["plus_minus"] for one in member["objectives"])
 
 
 def test_what_collapses_or_answers_errors_is_on_no_front_and_never_wins(front: Any) -> None:

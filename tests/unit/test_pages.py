@@ -133,7 +133,8 @@ def test_a_job_shows_its_own_metrics(
 def test_a_front_is_marked_drawn_and_explained(task_with_a_front: TuningTask) -> None:
     html = picture.draw(task_with_a_front.pk, roles.Rights()).fragments
     assert html["rows"].count("◆ on the front") == 1 and html["rows"].count("★ best") == 1
-    assert "One of 2 on the Pareto front: #4, #5." in html["winner"]
+    assert "One of 2 on the Pareto front, each" in html["winner"]
+    assert "#5</a> ★" in html["winner"] and "+50.0%" in html["winner"]
     assert "#5: 150 tok/s, 500 ms" in html["charts"]
     assert "ttft p90 (ms), less is better" in html["charts"]
 

@@ -120,12 +120,10 @@ def test_a_failure_that_says_nothing_of_the_configuration_does_not_count(
     assert [one.feasible for one in repeats.measured(task.experiments.all())] == [True]
 
 
-def test_jobs_fronts_small_budgets_and_whole_grids_keep_their_experiments(
+def test_jobs_small_budgets_and_whole_grids_keep_their_experiments(
     db: None,
 ) -> None:
     assert budget.planned_repeats(wide(max_iterations=9)) == 0
-    front = wide(objective=["maximize_throughput", "minimize_ttft"])
-    assert budget.planned_repeats(front) == 0
     grid = wide(strategy="grid_search", max_iterations=101)
     assert (budget.planned_repeats(grid), budget.to_search(grid)) == (0, 101)
     with_rest = wide(strategy="grid_search", max_iterations=110)

@@ -42,9 +42,13 @@ def test_the_winner_of_several_objectives_is_told_with_its_front(
     lines = watching.outcome(task_with_a_front)
     assert lines[0].startswith("winner          #5")
     assert lines[1] == f"objectives      {words}"
-    assert lines[2].startswith("Pareto front    #4, #5: ")
+    assert lines[2] == (
+        "Pareto front    #4   output_throughput 300 tok/s (+200.0%), ttft_p90 1.5 s (-50.0%), "
+        "measured 1 ×"
+    )
+    assert lines[3].startswith("                #5   ")
     assert lines[-2] == (
-        "gain            +73.2% over the engine's defaults "
-        "(output_throughput 100 tok/s, ttft_p90 1 s)"
+        "gain            +73.2% over the engine's defaults; nothing was measured twice, so the "
+        "noise is not known (output_throughput 100 tok/s, ttft_p90 1 s)"
     )
     assert lines[-1].startswith("launch command  vllm serve")
