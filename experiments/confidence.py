@@ -7,15 +7,10 @@ is the same for all of them, as a share of their value; so all that were repeate
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean
 
-# Student's t for two-sided 95 % (NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2)
-T_95 = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
-NORMAL_95 = 1.960
+WRONG = 0.05  # of all intervals do not hold the true difference
 MOST_EACH = 5  # measurements of one configuration: two that are the same never come apart
 
 
@@ -70,20 +65,18 @@ class Noise:
         """The same on the scale on which noise adds up."""
         return fmean(map(math.log, scores)) if self.is_share else fmean(scores)
 
-    @property
-    def t(self) -> float:
-        return T_95[self.freedom - 1] if self.freedom <= len(T_95) else NORMAL_95
-
-    def half_width(self, one: Measured, other: Measured) -> float:
+    def half_width(self, one: Measured, other: Measured, chosen_from: int = 1) -> float:
         """Half of the 95 % confidence interval of their difference, on that scale.
 
-        Infinite while nothing was repeated. Welch's interval with one pooled deviation (Montgomery,
-        "Design and Analysis of Experiments", section 2.4).
+        Infinite while nothing was repeated. Student's interval with one pooled deviation
+        (Montgomery, "Design and Analysis of Experiments", section 2.4). When `one` was chosen from
+        several by what they were measured at, all their intervals must hold together: each has a
+        part of the 5 % (Bonferroni; the same, section 3.5).
         """
         if not self.freedom:
             return math.inf
         share = 1 / len(one.counted) + 1 / len(other.counted)
-        return self.t * self.deviation * math.sqrt(share)
+        return student_t(self.freedom, WRONG / chosen_from) * self.deviation * math.sqrt(share)
 
     def differ(self, one: Measured, other: Measured) -> bool:
         """Whether they are different beyond the noise."""
@@ -108,6 +101,34 @@ class Gain:
         return f"{self.share:+.1%}{by}"
 
 
+@cache
+def student_t(freedom: int, wrong: float) -> float:
+    """What Student's t with so many degrees of freedom exceeds, on both sides together, with the
+    probability `wrong`.
+    """
+    low, high = 0.0, 1.0
+    while _within(high, freedom) < 1 - wrong:
+        low, high = high, 2 * high
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, freedom) < 1 - wrong else (low, middle)
+    return high
+
+
+def _within(t: float, freedom: int) -> float:
+    """The probability that Student's t is between -t and t (Abramowitz and Stegun, 26.7.3 and
+    26.7.4).
+    """
+    angle = math.atan(t / math.sqrt(freedom))
+    sine, cosine = math.sin(angle), math.cos(angle)
+    is_odd = freedom % 2
+    term = total = 0.0 if freedom == 1 else cosine if is_odd else 1.0
+    for k in range(2 + is_odd, freedom - 1, 2):
+        term *= cosine * cosine * (k - 1) / k
+        total += term
+    return (angle + sine * total) * 2 / math.pi if is_odd else sine * total
+
+
 def noise_of(measured: Iterable[Measured]) -> Noise:
     """The noise that all repeated configurations show together (the pooled variance)."""
     every = [
@@ -125,16 +146,29 @@ def noise_of(measured: Iterable[Measured]) -> Noise:
     return Noise(math.sqrt(squares / freedom) if freedom else 0.0, freedom, is_share)
 
 
-def gain(one: Measured, other: Measured, noise: Noise, maximize: bool) -> Gain | None:
-    """How much better `one` is than `other`; None when that has no meaning."""
+def gain(
+    one: Measured, other: Measured, noise: Noise, maximize: bool, chosen_from: int = 1
+) -> Gain | None:
+    """How much better `one`, chosen from so many, is than `other`; None when that has no
+    meaning.
+    """
     value, base = noise.value(one.counted), noise.value(other.counted)
     if base == 0 or one.number == other.number:
         return None
     share = (value - base if maximize else base - value) / abs(base)
     # Of a ratio r with a half width h of its logarithm the half width is about r h
     unit = value / base if noise.is_share else 1 / abs(base)
-    half = noise.half_width(one, other)
-    return Gain(share, half * unit, abs(share) > 0 and noise.differ(one, other))
+    half = noise.half_width(one, other, chosen_from)
+    apart = abs(noise.scale(one.counted) - noise.scale(other.counted))
+    return Gain(share, half * unit, abs(share) > 0 and apart > half)
+
+
+def choices(winner: Measured, measured: Iterable[Measured]) -> int:
+    """From how many the winner was chosen by the measurements that count of it: from those that
+    were measured again, or from all, when it was not.
+    """
+    able = [one for one in measured if one.feasible and not one.is_baseline]
+    return max(1, sum(one.times > 1 or winner.times == 1 for one in able))
 
 
 def leader(

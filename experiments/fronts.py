@@ -57,7 +57,8 @@ class Goal(NamedTuple):
         """Of one configuration over another one."""
         if other is None:
             return None
-        return confidence.gain(self.of[number], self.of[other], self.noise, self.maximize)
+        one, choices = self.of[number], confidence.choices(self.of[number], self.of.values())
+        return confidence.gain(one, self.of[other], self.noise, self.maximize, choices)
 
 
 def goals(rows: Iterable[Row], objectives: Objectives, *, with_penalty: bool = False) -> list[Goal]:

@@ -153,7 +153,8 @@ def certainty(
         return None
     noise = confidence.noise_of(groups)
     baseline = next((one for one in groups if one.is_baseline and one.feasible), None)
-    gain = confidence.gain(winner, baseline, noise, maximize) if baseline else None
+    choices = confidence.choices(winner, groups)
+    gain = confidence.gain(winner, baseline, noise, maximize, choices) if baseline else None
     alike = confidence.rivals(winner, groups, maximize) if noise.freedom else []
     return Certainty(winner, noise.value(winner.counted), gain, noise, alike)
 

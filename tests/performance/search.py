@@ -2,7 +2,7 @@
 """How many experiments, and how much time, a search needs on surfaces whose best is known.
 
     python tests/performance/search.py [--seeds 30] [--first 0] [--surfaces vllm,latency]
-        [--only strategies,pruning,winner,ask]
+        [--only strategies,pruning,winner,ask] [--strategies gp,random,plain_tpe]
 
 One surface is a grid that was measured on a real vLLM, the others are written down, with failures;
 all with noise. Each search is the product's own, `tuning.next_step`, on a simulated clock. Prints
@@ -48,15 +48,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first seed")
     parser.add_argument("--only", default=",".join(PARTS))
+    parser.add_argument("--strategies", default=",".join(COMPARED))
     parser.add_argument("--surfaces", default=",".join(SURFACES))
     options = parser.parse_args()
     assert configured.READY
     measured: dict[str, Any] = {"default": DEFAULT, "seeds": options.seeds}
-    names = options.surfaces.split(",")
+    names, among = options.surfaces.split(","), options.strategies.split(",")
+    parts = {**PARTS, "strategies": partial(strategies, among=among)}
     seeds = range(options.first, options.first + options.seeds)
     with multiprocessing.get_context("fork").Pool() as pool:
         for part in options.only.split(","):
-            jobs = {name: PARTS[part](pool, name, seeds) for name in names}
+            jobs = {name: parts[part](pool, name, seeds) for name in names}
             measured[part] = {name: finish() for name, finish in jobs.items()}
     missed = [
         f"{part} on {name}: {bar}"
@@ -123,9 +125,11 @@ def reached(name: str, strategy: str, at_once: int, seed: int) -> Reached:
     return (found, seconds / 3600) if found else (2 * BUDGET, 2 * seconds / 3600)
 
 
-def strategies(pool: Any, name: str, seeds: range) -> Finish:
+def strategies(
+    pool: Any, name: str, seeds: range, among: Sequence[str] = tuple(COMPARED)
+) -> Finish:
     size = SURFACES[name].space.size()
-    known = [one for one in COMPARED if size is not None or one != "grid_search"]
+    known = [one for one in among if size is not None or one != "grid_search"]
     jobs = {
         (one, at_once): over_seeds(pool, partial(reached, name, one, at_once), seeds)
         for one in known
@@ -143,18 +147,27 @@ def strategies(pool: Any, name: str, seeds: range) -> Finish:
                 experiments[DEFAULT], experiments[other], BARS[other], of_medians
             )
             for other in ("random", PLAIN)
+            if other in known
         }
+        # Times of sums: of searches in waves of equal length a median jumps by a whole wave
         ratios["hours at 4 / at 1"] = compared(
-            found[DEFAULT, 4][1], found[DEFAULT, 1][1], BARS["parallel"], of_medians
+            found[DEFAULT, 4][1], found[DEFAULT, 1][1], BARS["parallel"], of_sums
         )
+        best_first = SURFACES[name].best_first(WITHIN)
         return {
             "configurations": size,
+            **({"best first": best_first} if best_first else {}),
             **{
                 f"{at_once} at once": {one: spread(*found[one, at_once]) for one in known}
                 for at_once in AT_ONCE
             },
             "ratios": ratios,
-            "bars": {f"{what} ≤ {one['bar']}": one["met"] for what, one in ratios.items()},
+            # No model of chance is asked for
+            "bars": {
+                f"{what} ≤ {one['bar']}": one["met"]
+                for what, one in ratios.items()
+                if not (best_first and what.startswith("experiments"))
+            },
         }
 
     return finish

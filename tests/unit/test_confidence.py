@@ -11,14 +11,17 @@ from hypothesis import strategies as st
 
 from experiments.confidence import (
     MOST_EACH,
+    Gain,
     Measured,
     baseline_is_due,
     believed,
+    choices,
     gain,
     leader,
     next_to_repeat,
     noise_of,
     rivals,
+    student_t,
 )
 
 SCORES = st.lists(st.floats(1.0, 1e4), min_size=1, max_size=4).map(tuple)
@@ -105,8 +108,41 @@ def test_19_of_20_intervals_hold_the_true_gain() -> None:
     assert 0.93 < held / runs < 0.97
 
 
+@pytest.mark.parametrize(
+    ("freedom", "wrong", "table"),
+    [(1, 0.05, 12.706), (2, 0.05, 4.303), (5, 0.01, 4.032), (10, 0.05, 2.228), (30, 0.05, 2.042)],
+)
+def test_students_t_is_that_of_the_tables(freedom: int, wrong: float, table: float) -> None:
+    """NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2"""
+    assert student_t(freedom, wrong) == pytest.approx(table, abs=5e-4)
+
+
+def declared(true: Sequence[float], seed: int) -> tuple[Measured, Gain | None]:
+    """The winner of a search with 5 % of noise, and what is said of its gain."""
+    scores = repeat_until_certain(true, 0.05, seed, most=8, of_the_baseline=4)
+    measured = [one(i, *each, baseline=i == 0) for i, each in enumerate(scores)]
+    winner = leader(measured, True)
+    assert winner is not None
+    among = choices(winner, measured)
+    return winner, gain(winner, measured[0], noise_of(measured), True, among)
+
+
+def test_where_nothing_is_better_than_the_defaults_a_real_gain_is_hardly_ever_said() -> None:
+    said = [declared([1.0] * 8, seed)[1] for seed in range(600)]
+    assert sum(found is not None and found.is_real for found in said) / len(said) < 0.05
+
+
+def test_the_interval_holds_though_the_winner_is_the_luckiest_of_many_that_are_alike() -> None:
+    true, held = [1.0, *[1.8] * 10], 0
+    for seed in range(400):
+        _, found = declared(true, seed)
+        assert found is not None
+        held += abs(found.share - 0.8) <= found.plus_minus
+    assert held / 400 > 0.95
+
+
 def repeat_until_certain(
-    true: Sequence[float], noise: float, seed: int, most: int
+    true: Sequence[float], noise: float, seed: int, most: int, of_the_baseline: int = 0
 ) -> list[list[float]]:
     """Every configuration's scores after the search and the repeats; the first is the baseline."""
     rng = random.Random(seed)
@@ -115,8 +151,12 @@ def repeat_until_certain(
         return true[index] * math.exp(rng.gauss(0.0, noise))
 
     scores = [[measure(index)] for index in range(len(true))]
+    scores[0] += [measure(0) for _ in range(of_the_baseline)]
     for _ in range(most):
-        again = next_to_repeat([one(i, *each) for i, each in enumerate(scores)], True, {})
+        measured = [
+            one(i, *each, baseline=i == 0 < of_the_baseline) for i, each in enumerate(scores)
+        ]
+        again = next_to_repeat(measured, True, {})
         if again is None:
             break
         scores[again.number].append(measure(again.number))

@@ -3,14 +3,15 @@
 Two measurements of one configuration differ by about 7 %, so their mean is still off by 5 %, and
 the best of 81 such means is a lucky one. `vllm` therefore takes for true what the parameters and
 their pairs explain of all measurements together (least squares on the logarithms: an analysis of
-variance without the higher interactions); `vllm-means` takes the bare means.
+variance without the higher interactions); `vllm-means` takes the bare means, of which a part is
+chance that nobody can know from other configurations.
 """
 
 import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +108,19 @@ def _score(levels: Sequence[float]) -> float:
     return sum(levels) / len(levels)
 
 
-def surface(name: str, truth: Mapping[str, Sequence[float]]) -> Surface:
-    """The recorded grid with these true throughputs at each load level."""
+Truth = Mapping[str, Sequence[float]]
+
+
+def surface(name: str, truth: Truth, known: Truth | None = None) -> Surface:
+    """The recorded grid with these true throughputs at each load level, of which `known` can be
+    learned from other configurations.
+    """
     parameters, labels = document()["parameters"], document()["levels"]
 
-    def at(configuration: Configuration) -> Sequence[float] | None:
-        return truth.get(key([configuration[one] for one in parameters if one in configuration]))
+    def find(among: Truth, configuration: Configuration) -> Sequence[float] | None:
+        return among.get(key([configuration[one] for one in parameters if one in configuration]))
+
+    at = partial(find, truth)
 
     def score(configuration: Configuration) -> float | None:
         found = at(configuration)
@@ -129,8 +137,9 @@ def surface(name: str, truth: Mapping[str, Sequence[float]]) -> Surface:
         seconds=seconds(),
         requests=_requests(),
         tokens=_requests() * TOKENS,
+        order=(lambda one: _score(find(known, one) or (0.0,))) if known else None,
     )
 
 
 def recorded() -> list[Surface]:
-    return [surface("vllm", explained()), surface("vllm-means", means())]
+    return [surface("vllm", explained()), surface("vllm-means", means(), explained())]

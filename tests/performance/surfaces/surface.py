@@ -36,6 +36,8 @@ class Surface:
     seconds: tuple[float, float, float] = (START, LEVEL, FAIL)
     requests: int = 400  # of a load level with a concurrency
     tokens: float | None = None  # of a load level that ends with its requests; else it ends in time
+    order: Callable[[Configuration], float] | None = None  # Of one that is partly chance: all that
+    # can be known of a configuration from the others, by which the best ones would come first
 
     @cached_property
     def space(self) -> Space:
@@ -66,6 +68,16 @@ class Surface:
         """How far its true value is from the best, as a share of it; infinite when it fails."""
         value = self.value(configuration)
         return math.inf if value is None else abs(self.best - value) / abs(self.best)
+
+    def best_first(self, within: float) -> int | None:
+        """How many experiments, the baseline among them, somebody needs who knows from the start
+        all that can be known; None of a surface on which that is everything.
+        """
+        if self.order is None:
+            return None
+        able = [one for one in self.space.grid() if self.value(one) is not None]
+        ranked = sorted(able, key=self.order, reverse=self.maximize)
+        return 2 + next(i for i, one in enumerate(ranked) if self.regret(one) <= within)
 
     def level_seconds(self, value: float) -> float:
         """How long a load level takes that comes to so many tokens per second."""
