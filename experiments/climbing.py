@@ -11,7 +11,7 @@ from experiments.benchmarks.samples import compact, goodput, rounded, standard_e
 from experiments.database import read_or
 from experiments.experiment import Experiment
 from experiments.interference import disturbance
-from experiments.ladder import Step, hopeless, next_step, pace, result
+from experiments.ladder import Step, all_races, all_results, hopeless, next_step, pace, result
 from experiments.neighbours import Neighbours, Watch, somebody_starts
 from experiments.objectives import parse_objectives
 from experiments.race import Rules, Standing, relieved
@@ -98,7 +98,6 @@ class Climb:
         self.may_stop = self.file.optimization.pruning and not (
             experiment.is_baseline or self.is_repeat
         )
-        self.is_compared = self.may_stop and not self.objectives.several
         self.measured: dict[int, Measured] = {}  # By the level's place in `levels`
         self.superseded: dict[str, Measured] = {}  # By label: measured twice, and not counted
         self._measure, self._at = measure, at
@@ -114,14 +113,21 @@ class Climb:
         return self._columns()
 
     def _next(self) -> Step:
-        if self.is_compared and (found := read_or(None, lambda: standing(self.experiment))):
+        if self.may_stop and (found := read_or(None, lambda: standing(self.experiment))):
             self.best, noise = found
             self.rules = replace(self.rules, noise=noise)
         if any(one.is_disturbed for one in self.measured.values()):
             # Not read before it matters: it is of every experiment so far
             cost = read_or(self.rules.disturbance, lambda: disturbance(self.experiment.task))
             self.rules = replace(self.rules, disturbance=cost)
-        return next_step(self.labels, self._results(), self.best, self.rules, self.gpus)
+        measured = self._results()
+        return all_races(
+            [next_step(self.labels, measured, self.best, one, self.gpus) for one in self._races()]
+        )
+
+    def _races(self) -> list[Rules]:
+        """The rules of each objective."""
+        return [replace(self.rules, objective=one) for one in self.objectives.each]
 
     def _go(self, index: int, step: Step) -> None:
         """Measure a level, until its end or until it is hopeless."""
@@ -232,8 +238,8 @@ class Climb:
         levels = self._results()
         if not pruned:
             return self._as_columns(self._score(levels), levels)
-        score = result(self.labels, levels, self.best, self.rules, self.gpus)
-        return self._as_columns(score, levels, pruned)
+        each = [result(self.labels, levels, self.best, one, self.gpus) for one in self._races()]
+        return self._as_columns(all_results(each, self.objectives), levels, pruned)
 
     def _as_columns(
         self, score: scoring.Score, levels: Sequence[LevelResult], pruned: str = ""
@@ -262,7 +268,7 @@ class Climb:
 
 
 def rules_of(file: TaskFile) -> Rules:
-    """How the experiments of a task are judged on the ladder; of several objectives no one is."""
+    """How the experiments of a task are judged on the ladder, by the first objective."""
     return Rules(
         parse_objectives(file.optimization.objective).each[0],
         file.slo,

@@ -7,14 +7,17 @@ A new configuration is first measured at the level that decides the score of the
 follow as they weigh in that score, so that little is left to hope for soon. After each of them it
 has lost when it is infeasible, or when its score could not reach that of the best even if it were
 better than the best, by the margin, at every level that is left.
+
+Of several objectives each is a race of its own, and an experiment has lost when it has lost all of
+them to the same one: it is neither on a Pareto front nor the best by any weights.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from experiments.benchmarks.base import Level, Pace, Samples, StopWhen
-from experiments.objectives import THROUGHPUTS, TIMES
-from experiments.pareto import penalised
+from experiments.objectives import THROUGHPUTS, TIMES, Objectives
+from experiments.pareto import penalised, together
 from experiments.race import Race, Rules, Standing, score
 from experiments.scoring import LevelResult, Score
 from experiments.slo import Minimum
@@ -60,6 +63,19 @@ def next_step(
     return Step(label, race.needed(label))
 
 
+def all_races(steps: Sequence[Step]) -> Step:
+    """What is done next when these are the steps of several objectives.
+
+    No value is `needed` of any one objective when there are others.
+    """
+    if len(steps) == 1:
+        return steps[0]
+    for step in steps:
+        if not step.pruned:
+            return Step(step.level)
+    return Step(pruned="; ".join(dict.fromkeys(step.pruned for step in steps)))
+
+
 def result(
     labels: Sequence[str],
     measured: Sequence[LevelResult],
@@ -86,6 +102,21 @@ def result(
         levels=scored.levels,
         holds_at=None,
         reasons=scored.reasons,
+    )
+
+
+def all_results(scores: Sequence[Score], objectives: Objectives) -> Score:
+    """The score of an experiment that was pruned, from that of each objective."""
+    first = scores[0]
+    if not objectives.several:
+        return first
+    values = tuple(one.value for one in scores)
+    value = together(values, objectives)
+    return replace(
+        first,
+        value=value,
+        values=values,
+        objective_score=penalised(value, first.penalty, objectives.maximize),
     )
 
 

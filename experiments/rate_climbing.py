@@ -94,7 +94,8 @@ class RateClimb(Climb):
 
     def _best_rate(self) -> float | None:
         """The goodput of the best so far, for as many GPUs as this one has."""
-        if not self.is_compared or self.rules.objective.metric != GOODPUT:
+        is_alone = not self.objectives.several and self.rules.objective.metric == GOODPUT
+        if not self.may_stop or not is_alone:
             return None
         best = read_or(None, lambda: best_of_others(self.experiment, "metrics"))
         if best is None or GOODPUT not in best.metrics:

@@ -226,3 +226,54 @@ def test_a_disturbed_level_that_was_stopped_early_is_measured_to_its_end(
     done = race(serve)
     assert not done["pruned"] and done["objective_score"] == 160.0
     assert done["levels"][0]["superseded"]["stopped_early"] == "10 s have gone"
+
+
+# ── several objectives ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def two_races(make_task: MakeTask, make_experiment: Make) -> Callable[..., dict[str, Any]]:
+    """Measures an experiment of a front whose best has 50 and 150 tok/s, and waits of 1 s."""
+    task = make_task(objective=["maximize_throughput", "minimize_ttft_mean"], pruning=True)
+    levels = [
+        {"label": level.label, "metrics": {"output_throughput": speed, "ttft_mean": 1.0}}
+        for level, speed in zip(task.file.levels(), (50.0, 150.0), strict=True)
+    ]
+    done = {"status": Status.SUCCESS, "feasible": True}
+    make_experiment(
+        task, objective_score=10.0, objective_values=[100.0, 1.0], levels=levels, **done
+    )
+
+    def results(speeds: dict[str, float], wait: float, calls: list[str]) -> dict[str, Any]:
+        def measure(level: Level, *, name: str, **_: Any) -> Measurement:
+            calls.append(name)
+            metrics = {"output_throughput": speeds[name], "ttft_mean": wait, "error_rate": 0.0}
+            return Measurement(metrics)
+
+        mine = make_experiment(task, status=Status.BENCHMARKING, node="a")
+        run = Climb(mine, measure, at=lambda *_: None, time_left=lambda: 600.0, pause=lambda: None)
+        return run.results()
+
+    return results
+
+
+def test_of_several_objectives_one_is_pruned_when_the_best_beats_it_in_all_of_them(
+    two_races: Any,
+) -> None:
+    calls: list[str] = []
+    found = two_races({"level-1": 25.0, "level-2": 75.0}, 2.0, calls)
+    assert found["pruned"] and calls == ["level-2"]  # Which decides the best's throughput
+    assert "75 tok/s, 50% below #1" in found["pruned_why"]
+    assert "at least 1.442 s, 44% above #1" in found["pruned_why"]
+    # At the level that is left it is to the best as it was
+    assert found["objective_values"] == [pytest.approx(50.0), pytest.approx(2.0)]
+    assert found["objective_score"] == pytest.approx((50.0 / 2.0) ** 0.5)
+
+
+def test_of_several_objectives_one_that_is_better_in_any_of_them_is_measured_to_its_end(
+    two_races: Any,
+) -> None:
+    calls: list[str] = []
+    found = two_races({"level-1": 5.0, "level-2": 7.0}, 0.5, calls)
+    assert not found["pruned"] and sorted(calls) == ["level-1", "level-2"]
+    assert found["objective_values"] == [pytest.approx(6.0), pytest.approx(0.5)]
