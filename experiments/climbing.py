@@ -88,7 +88,7 @@ class Climb:
         self.experiment = experiment
         self.file = experiment.task.file
         self.objectives = parse_objectives(self.file.optimization.objective)
-        self.levels = self.file.levels()
+        self.levels = self._fixed_levels()
         self.labels = [level.label for level in self.levels]
         self.gpus = experiment.gpus
         self.rules = rules_of(self.file)
@@ -102,6 +102,10 @@ class Climb:
         self.superseded: dict[str, Measured] = {}  # By label: measured twice, and not counted
         self._measure, self._at = measure, at
         self._time_left, self._pause = time_left, pause
+
+    def _fixed_levels(self) -> list[Level]:
+        """The levels that are known before anything is measured."""
+        return self.file.levels()
 
     def results(self) -> dict[str, Any]:
         """The columns of the experiment. Raises ExperimentFailed when there are none."""

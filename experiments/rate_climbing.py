@@ -5,16 +5,14 @@ Model Serving", OSDI 2024: the highest rate at which the objectives hold. Each r
 is a load level of its own, on the same server.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
 from experiments import rates, scoring
 from experiments.benchmarks.base import Level
-from experiments.climbing import AGAIN, Climb, Measure, Measured
+from experiments.climbing import AGAIN, Climb, Measured
 from experiments.database import read_or
-from experiments.experiment import Experiment
 from experiments.ladder import breaking
 from experiments.race import margin
 from experiments.scoring import LevelResult
@@ -32,22 +30,16 @@ class RateClimb(Climb):
     rate of the best one so far, by the margin of noise; when not even that holds, it has lost.
     """
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        measure: Measure,
-        *,
-        at: Callable[[str, float], None],
-        time_left: Callable[[], float],
-        pause: Callable[[], None],
-    ) -> None:
-        super().__init__(experiment, measure, at=at, time_left=time_left, pause=pause)
+    best_number = 0
+
+    def _fixed_levels(self) -> list[Level]:
+        return []
+
+    @property
+    def search(self) -> RateSearch:
         search = self.file.benchmark.rate_search
         assert search is not None, "a task without a search has fixed levels"
-        self.search: RateSearch = search
-        self.scenario = self.levels[0].scenario
-        self.best_number = 0
-        self.levels, self.labels = [], []
+        return search
 
     def results(self) -> dict[str, Any]:
         """The columns of the experiment. Raises ExperimentFailed when there are none."""
@@ -69,7 +61,8 @@ class RateClimb(Climb):
 
     def _rung(self, rate: float) -> None:
         """Measure one rate. One that breaks while a neighbour starts is measured again."""
-        index, level = len(self.levels), Level(self.scenario, request_rate=rate)
+        index, scenario = len(self.levels), self.file.levels()[0].scenario
+        level = Level(scenario, request_rate=rate)
         self.levels.append(level)
         self.labels.append(level.label)
         most = rates.most_rungs(self.search.low, self.search.high, self.search.tolerance)
