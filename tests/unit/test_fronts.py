@@ -4,18 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
 from experiments import budget, fronts, pareto, reports, tuning
 from experiments.models import Experiment, TuningTask
-from experiments.states import ENDED, Status, TaskStatus
+from experiments.states import Status
 from tests.unit.conftest import measured
-from tests.unit.test_repeats import wide
+from tests.unit.test_repeats import run_to_the_end, wide
 
 MakeTask = Callable[..., TuningTask]
 Make = Callable[..., Experiment]
 TWO = ["maximize_throughput", "minimize_ttft_p90"]
-Values = tuple[float, float] | None
 
 
 def numbers(task: TuningTask) -> list[int]:
@@ -25,27 +23,6 @@ def numbers(task: TuningTask) -> list[int]:
 
 def again(task: TuningTask) -> int | None:
     return fronts.next_to_repeat(task.experiments.order_by("number"), task.objectives)
-
-
-def search(task: TuningTask, outcome: Callable[[Experiment], Values]) -> list[Experiment]:
-    """Run the task to its end; None is a failure."""
-    for _ in range(200):
-        tuning.advance(task.pk)
-        task.refresh_from_db()
-        if task.status != TaskStatus.RUNNING:
-            break
-        for one in task.experiments.exclude(status__in=ENDED):
-            fields: dict[str, Any] = {"status": Status.FAILED, "error_kind": "engine_crashed"}
-            if values := outcome(one):
-                fields = {
-                    "status": Status.SUCCESS,
-                    "objective_values": list(values),
-                    "objective_score": pareto.together(values, task.objectives),
-                }
-            Experiment.objects.filter(pk=one.pk).update(
-                feasible=values is not None, finished_at=timezone.now(), **fields
-            )
-    return list(task.experiments.order_by("number"))
 
 
 def fair(one: Experiment) -> tuple[float, float]:
@@ -120,12 +97,14 @@ def test_a_front_has_a_fifth_of_the_budget_for_repeats_and_ends_certain(db: None
     task = wide(objective=TWO, max_iterations=30)
     assert budget.planned_repeats(task) == 6
 
-    def outcome(one: Experiment) -> Values:
+    def lucky_once(one: Experiment) -> dict[str, Any]:
         speed, wait = fair(one)
-        is_best = one.parameters.get("max-num-seqs", 0) > 60
-        return speed * (2.0 if is_best and one.repeat_of is None else 1.0), wait
+        is_lucky = one.parameters.get("max-num-seqs", 0) > 60 and one.repeat_of is None
+        values = [speed * (2.0 if is_lucky else 1.0), wait]
+        score = pareto.together(values, task.objectives)
+        return {"objective_values": values, "objective_score": score}
 
-    done = search(task, outcome)
+    done = run_to_the_end(task, lucky_once)
     assert sum(one.repeat_of is None for one in done) == 24 and len(done) == 30
     found = tuning.found_by(task, done)
     repeated = {one.repeat_of for one in done if one.repeat_of and one.repeat_of != 1}

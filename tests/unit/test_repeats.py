@@ -16,22 +16,34 @@ Make = Callable[..., Experiment]
 Score = Callable[[Experiment], float | None]
 
 
-def search(task: TuningTask, score: Score) -> list[Experiment]:
-    """Run the task to its end, in the order in which it asks; None is a failure."""
+def run_to_the_end(
+    task: TuningTask, measured: Callable[[Experiment], dict[str, Any] | None]
+) -> list[Experiment]:
+    """All experiments, in the order in which the task asks for them; `measured` has the columns of
+    a success, None is a failure.
+    """
     for _ in range(200):
         tuning.advance(task.pk)
         task.refresh_from_db()
         if task.status != TaskStatus.RUNNING:
             break
         for one in task.experiments.exclude(status__in=ENDED):
-            value = score(one)
-            outcome: dict[str, Any] = {"status": Status.FAILED, "error_kind": "engine_crashed"}
-            if value is not None:
-                outcome = {"status": Status.SUCCESS, "objective_score": value}
-            Experiment.objects.filter(pk=one.pk).update(
-                feasible=value is not None, finished_at=timezone.now(), **outcome
-            )
+            columns = measured(one)
+            ended = {"status": Status.FAILED, "error_kind": "engine_crashed", "feasible": False}
+            if columns is not None:
+                ended = {"status": Status.SUCCESS, "feasible": True, **columns}
+            Experiment.objects.filter(pk=one.pk).update(finished_at=timezone.now(), **ended)
     return list(task.experiments.order_by("number"))
+
+
+def search(task: TuningTask, score: Score) -> list[Experiment]:
+    """The same of one objective; None is a failure."""
+
+    def measured(one: Experiment) -> dict[str, Any] | None:
+        value = score(one)
+        return None if value is None else {"objective_score": value}
+
+    return run_to_the_end(task, measured)
 
 
 def wide(**optimization: Any) -> TuningTask:
