@@ -215,10 +215,12 @@ def winners(pool: Any, name: str, seeds: range) -> Finish:
 
     def finish() -> dict[str, Any]:
         found = job.get()
-        right = sum(one["regret"] <= SURFACES[name].noise for one in found)
+        noise = SURFACES[name].noise
+        right = sum(one["regret"] <= noise for one in found)
         held = [one["holds"] for one in found if one["holds"] is not None]
         return {
             "within_noise_of_the_best": right,
+            "such_a_one_was_tried": sum(one["tried"] <= noise for one in found),
             "of": len(seeds),
             "median_regret": statistics.median(one["regret"] for one in found),
             "intervals_that_hold_the_true_gain": f"{sum(held)} of {len(held)}",

@@ -4,7 +4,7 @@ import heapq
 import random
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from experiments import ladder, repeats, scoring, standing, tuning
@@ -41,10 +41,11 @@ class Winner:
     """What the task says, beside the truth."""
 
     regret: float
+    tried: float  # The least regret of all that were tried: what a perfect choice would have
     holds: bool | None  # Whether the interval of the gain holds the true gain
 
     def document(self) -> dict[str, Any]:
-        return {"regret": self.regret, "holds": self.holds}
+        return asdict(self)
 
 
 def simulate(
@@ -229,14 +230,15 @@ def winner(run: Run) -> Winner:
     """The one that the task declares, at its end."""
     sure = repeats.certainty(run.task, run.rows)
     if sure is None:
-        return Winner(float("inf"), None)
+        return Winner(float("inf"), float("inf"), None)
+    tried = min(run.surface.regret(row.parameters) for row in run.rows)
     chosen = run.rows[sure.winner.number - 1].parameters
     holds = None
     if sure.gain is not None and sure.noise.freedom:
         true = scoring.gain(run.surface.value(chosen), run.surface.baseline, run.surface.maximize)
         assert true is not None
         holds = abs(sure.gain.share - true) <= sure.gain.plus_minus
-    return Winner(run.surface.regret(chosen), holds)
+    return Winner(run.surface.regret(chosen), tried, holds)
 
 
 # ── Optuna as it comes ──────────────────────────────────────────────────────────────────────
