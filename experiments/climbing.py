@@ -92,6 +92,7 @@ class Climb:
         self.labels = [level.label for level in self.levels]
         self.gpus = experiment.gpus
         self.rules = rules_of(self.file)
+        self.noises = [self.rules.noise] * len(self.objectives.each)
         self.best: Standing | None = None
         self.is_repeat = experiment.repeat_of is not None
         # What others are compared with is measured to the end
@@ -118,9 +119,13 @@ class Climb:
 
     def _next(self) -> Step:
         if self.may_stop and (found := read_or(None, lambda: standing(self.experiment))):
-            self.best, noise = found
-            self.rules = replace(self.rules, noise=noise)
-        if any(one.is_disturbed for one in self.measured.values()):
+            self.best, noises = found
+            self.rules, self.noises = replace(self.rules, noise=noises[0]), noises
+        is_disturbed = any(one.is_disturbed for one in self.measured.values())
+        if is_disturbed and self.objectives.several:
+            # What a neighbour costs is known of the first objective only: nothing has lost by it
+            self.best = None
+        elif is_disturbed:
             # Not read before it matters: it is of every experiment so far
             cost = read_or(self.rules.disturbance, lambda: disturbance(self.experiment.task))
             self.rules = replace(self.rules, disturbance=cost)
@@ -131,7 +136,8 @@ class Climb:
 
     def _races(self) -> list[Rules]:
         """The rules of each objective."""
-        return [replace(self.rules, objective=one) for one in self.objectives.each]
+        each = zip(self.objectives.each, self.noises, strict=True)
+        return [replace(self.rules, objective=one, noise=noise) for one, noise in each]
 
     def _go(self, index: int, step: Step) -> None:
         """Measure a level, until its end or until it is hopeless."""

@@ -33,6 +33,11 @@ class Measured:
         return len(self.scores)
 
     @property
+    def measurements(self) -> int:
+        """How often it was measured at all load levels."""
+        return self.times - self.was_pruned
+
+    @property
     def counted(self) -> tuple[float, ...]:
         """The scores that say how good it is. Once it was measured again, the one that it was
         chosen by does not: the best of many is mostly luck. The baseline was not chosen.
@@ -42,7 +47,7 @@ class Measured:
     @property
     def is_known(self) -> bool:
         """Whether one of its scores is a measurement of all its load levels."""
-        return self.times > self.was_pruned
+        return self.measurements > 0
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,10 @@ class Noise:
         share = 1 / len(one.counted) + 1 / len(other.counted)
         return student_t(self.freedom, WRONG / chosen_from) * self.deviation * math.sqrt(share)
 
-    def differ(self, one: Measured, other: Measured) -> bool:
+    def differ(self, one: Measured, other: Measured, chosen_from: int = 1) -> bool:
         """Whether they are different beyond the noise."""
         apart = abs(self.scale(one.counted) - self.scale(other.counted))
-        return apart > self.half_width(one, other)
+        return apart > self.half_width(one, other, chosen_from)
 
 
 @dataclass(frozen=True)
@@ -159,8 +164,8 @@ def gain(
     # Of a ratio r with a half width h of its logarithm the half width is about r h
     unit = value / base if noise.is_share else 1 / abs(base)
     half = noise.half_width(one, other, chosen_from)
-    apart = abs(noise.scale(one.counted) - noise.scale(other.counted))
-    return Gain(share, half * unit, abs(share) > 0 and apart > half)
+    is_real = abs(share) > 0 and noise.differ(one, other, chosen_from)
+    return Gain(share, half * unit, is_real)
 
 
 def choices(winner: Measured, measured: Iterable[Measured]) -> int:
@@ -188,19 +193,22 @@ def leader(
     ranked = sorted(able, key=lambda one: (-_goodness(one, noise, maximize), one.number))
     confirmed = next((one for one in ranked if one.times > 1 and not one.is_baseline), None)
     for one in ranked:
-        if one.times > 1 or confirmed is None or noise.differ(one, confirmed):
+        is_beyond = confirmed is None or not noise.freedom or noise.differ(one, confirmed)
+        if one.times > 1 or is_beyond:
             return one
     return ranked[0]
 
 
 def rivals(winner: Measured, measured: Iterable[Measured], maximize: bool) -> list[Measured]:
-    """Those that the noise does not let us tell from the winner, the best first."""
+    """Those that the noise does not let us tell from the winner, the best first.
+
+    The baseline is one of them until the gain over it is real.
+    """
     everyone = [one for one in measured if one.scores]
-    noise = noise_of(everyone)
+    noise, among = noise_of(everyone), choices(winner, everyone)
+    others = [one for one in everyone if one.feasible and one.number != winner.number]
     alike = [
-        one
-        for one in everyone
-        if one.feasible and one.number != winner.number and not noise.differ(one, winner)
+        one for one in others if not noise.differ(winner, one, among if one.is_baseline else 1)
     ]
     return sorted(alike, key=lambda one: -_goodness(one, noise, maximize))
 

@@ -215,7 +215,10 @@ class ExperimentAdmin(ReadOnly, RowsPage):
         if experiment.objective_score is None:
             return "–"
         _, unit, factor = objective(experiment.task)
-        each = ", ".join(f"{title}: {text}" for title, text in reached(experiment.task, experiment))
+        each = ", ".join(
+            f"{title}: {text}"
+            for title, text in reached(experiment.task, experiment.objective_values)
+        )
         about = "≈ " if experiment.pruned else ""
         text = f"{about}{number(experiment.objective_score * factor)} {unit}".strip()
         return format_html("{}{}", unbroken(text), f" ({each})" if each else "")

@@ -143,7 +143,7 @@ def _front(task: TuningTask, found: Found) -> list[str]:
             f"{value:.4g}" + (f" ({gain})" if gain else "")
             for value, gain in zip(member.values, member.gains, strict=True)
         ]
-        lines.append(markdown.row([str(e.number), f"{member.times} ×", *each, pairs]))
+        lines.append(markdown.row([str(e.number), f"{member.measurements} ×", *each, pairs]))
     return [*lines, ""]
 
 

@@ -1,11 +1,11 @@
 """How pages write figures: four digits, milliseconds, minutes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from experiments.models import Experiment, TuningTask
+from experiments.models import TuningTask
 from experiments.objectives import TIMES, unit_of
 
 
@@ -60,12 +60,14 @@ def goals(task: TuningTask) -> list[tuple[str, float]]:
     return [(f"{words} {unit}".rstrip(), factor) for words, unit, factor in found]
 
 
-def reached(task: TuningTask, experiment: Experiment) -> list[tuple[str, str]]:
-    """What it reached in each of several objectives, with the column's title."""
-    values = experiment.objective_values or [None] * len(task.objectives.each)
+def reached(task: TuningTask, values: Sequence[float]) -> list[tuple[str, str]]:
+    """What was reached in each of several objectives, with the column's title; `values` may be
+    none.
+    """
+    known: Sequence[float | None] = values or [None] * len(task.objectives.each)
     return [
         (title, "" if value is None else number(value * factor))
-        for (title, factor), value in zip(goals(task), values, strict=False)
+        for (title, factor), value in zip(goals(task), known, strict=False)
     ]
 
 

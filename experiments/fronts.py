@@ -11,7 +11,7 @@ from typing import NamedTuple
 from experiments import confidence, repeats
 from experiments.confidence import Gain, Measured, Noise
 from experiments.objectives import Objectives
-from experiments.pareto import dominates, pareto_front, penalised
+from experiments.pareto import dominates, pareto_front, penalised, turned
 from experiments.repeats import Row
 
 
@@ -38,7 +38,7 @@ class Member:
     """
 
     number: int
-    times: int
+    measurements: int
     values: tuple[float, ...]
     gains: tuple[Gain | None, ...]
 
@@ -104,7 +104,9 @@ def front(rows: Iterable[Row], objectives: Objectives) -> list[Point]:
     def beats(one: Point, other: Point) -> bool:
         if not dominates(one.at, other.at):
             return False
-        return one.is_certain or noise.differ(one.together, other.together)
+        # Nobody chose the baseline; without a known noise a measurement is all that there is
+        is_free = one.is_certain or other.together.is_baseline or not noise.freedom
+        return is_free or noise.differ(one.together, other.together)
 
     kept = [one for one in certain if not any(beats(other, one) for other in single)]
     kept += [one for one in single if not any(beats(other, one) for other in certain)]
@@ -116,11 +118,29 @@ def _beaten_by_none(found: Sequence[Point]) -> list[Point]:
 
 
 def next_to_repeat(rows: Iterable[Row], objectives: Objectives) -> int | None:
-    """Whom of the front to measure again: the one with the best score of those that were measured
-    once, by number. None when there is no such one.
+    """Whom to measure again: of those of the front that were measured once the one with the best
+    score, by number. Then what was pruned, and is beaten by none of the front: what it had lost to
+    was lucky. None when there is nobody.
     """
-    single = [point.together for point in front(rows, objectives) if not point.is_certain]
-    return max(single, key=lambda one: one.scores[0]).number if single else None
+    rows = list(rows)
+    kept = front(rows, objectives)
+    single = [point.together for point in kept if not point.is_certain]
+    if single:
+        return max(single, key=lambda one: one.scores[0]).number
+    unknown = {one.number for one in repeats.measured(rows) if one.feasible and not one.is_known}
+    estimates = {
+        row.number: turned(row.objective_score, row.objective_values, row.penalty, objectives)
+        for row in rows
+        if row.number in unknown
+    }
+    able = [
+        (score, number)
+        for row in rows
+        if (number := row.number) in estimates
+        and (score := row.objective_score) is not None
+        and not any(dominates(point.at, estimates[number]) for point in kept)
+    ]
+    return max(able)[1] if able else None
 
 
 def values(rows: Iterable[Row], objectives: Objectives) -> dict[int, tuple[float, ...]]:
@@ -141,7 +161,7 @@ def members(rows: Iterable[Row], objectives: Objectives) -> list[Member]:
     return [
         Member(
             number=one.number,
-            times=one.times,
+            measurements=one.measurements,
             values=tuple(goal.value(one.number) for goal in each),
             gains=tuple(goal.gain(one.number, baseline) for goal in each),
         )

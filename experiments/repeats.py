@@ -51,9 +51,13 @@ class Certainty:
     gain: Gain | None  # Over the baseline
     noise: Noise
     alike: list[Measured]  # What cannot be told from it
+    is_of_several: bool = False  # Its score is of several objectives
 
     def sentence(self) -> str:
         """What people are told: `+18.2 % ± 3.1 %, real`, or that it is within the noise."""
+        return f"all objectives together: {self._said()}" if self.is_of_several else self._said()
+
+    def _said(self) -> str:
         by = f"{self.gain} over the engine's defaults" if self.gain else ""
         if not self.noise.freedom:
             by = f"{by}; " if by else ""
@@ -113,15 +117,15 @@ def next_repeat(task: TuningTask, rows: Sequence[Row]) -> int | None:
     """The number of the experiment whose configuration is to be measured again while the search
     goes on: the baseline's, now and then.
     """
-    planned = planned_repeats(task)
     baseline = next((one for one in measured(rows) if one.is_baseline and one.feasible), None)
-    if not planned or baseline is None:
+    if baseline is None or not are_left(task, rows):
         return None
     again = [row for row in rows if row.repeat_of == baseline.number]
     if any(row.status not in ENDED for row in again):
         return None
     searched = sum(row.repeat_of is None for row in rows)
-    due = confidence.baseline_is_due(searched, to_search(task), planned, len(again) + 1)
+    planned, times = planned_repeats(task), len(again) + 1
+    due = confidence.baseline_is_due(searched, to_search(task), planned, times)
     return baseline.number if due else None
 
 
@@ -156,7 +160,8 @@ def certainty(
     choices = confidence.choices(winner, groups)
     gain = confidence.gain(winner, baseline, noise, maximize, choices) if baseline else None
     alike = confidence.rivals(winner, groups, maximize) if noise.freedom else []
-    return Certainty(winner, noise.value(winner.counted), gain, noise, alike)
+    score = noise.value(winner.counted)
+    return Certainty(winner, score, gain, noise, alike, task.objectives.several)
 
 
 def _joined(names: Sequence[str]) -> str:

@@ -93,7 +93,7 @@ def certainty(sure: Certainty | None) -> dict[str, Any] | None:
         return None
     return {
         "score": sure.score,
-        "measurements": sure.winner.times,
+        "measurements": sure.winner.measurements,
         **gained(sure.gain),
         "within_noise_of": [one.number for one in sure.alike],
         "noise": sure.noise.deviation if sure.noise.freedom else None,
@@ -116,7 +116,7 @@ def member(task: TuningTask, one: Member) -> dict[str, Any]:
     each = zip(objectives(task), one.values, one.gains, strict=True)
     return {
         "number": one.number,
-        "measurements": one.times,
+        "measurements": one.measurements,
         "objectives": [
             {"metric": objective["metric"], "value": value, **gained(gain)}
             for objective, value, gain in each
@@ -254,9 +254,8 @@ def values_in_words(task: TuningTask, values: Sequence[float]) -> list[str]:
 
 
 def of_all_measurements(found: Found, experiment: Experiment) -> Sequence[float]:
-    """The objectives' values of one that is on the front, else of the experiment alone."""
-    known = {one.number: one.values for one in found.members}
-    return known.get(experiment.number) or experiment.objective_values
+    """The values of several objectives, of all that was measured of a configuration."""
+    return found.values.get(experiment.number) or experiment.objective_values
 
 
 def launch_line(task: TuningTask, experiment: Experiment) -> str:

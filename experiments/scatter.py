@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from experiments import fronts, pareto
+from experiments import pareto
 from experiments.charts import MARGIN, ticks
 from experiments.errors import BadInput
 from experiments.figures import metric, number
@@ -41,7 +41,7 @@ def scatter(
     """Of several objectives the first two; of one the throughput over a latency. None before two
     experiments were measured, and for a job with one objective, whose metrics only it knows."""
     chosen = chosen_metrics(task, experiments)
-    measured = points(task, experiments, chosen)
+    measured = points(task, experiments, chosen, found)
     if len(measured) < 2:
         return None
     front = front_of(task, measured, chosen, found)
@@ -111,23 +111,23 @@ def limits_of(task: TuningTask) -> dict[str, Limit]:
 
 
 def points(
-    task: TuningTask, experiments: Sequence[Experiment], chosen: Sequence[tuple[str, bool]]
+    task: TuningTask,
+    experiments: Sequence[Experiment],
+    chosen: Sequence[tuple[str, bool]],
+    found: Found,
 ) -> list[Point]:
     """Those that were measured at every level. Of several objectives a configuration is one point,
     by all its measurements, as the front is."""
-    several = task.objectives.several
-    known = fronts.values(experiments, task.objectives) if several else {}
-    found = []
+    if task.objectives.several:
+        of_several = [(one, found.values.get(one.number, ())) for one in experiments]
+        return [Point(one, *values[:2]) for one, values in of_several if values]
+    measured = []
     for one in experiments:
-        if not chosen or one.status != Status.SUCCESS or one.pruned:
-            continue
-        each = (
-            known.get(one.number, ()) if several else map(one.metrics.get, (x for x, _ in chosen))
-        )
-        values = [value for value in each if value is not None][:2]
-        if len(values) == 2:
-            found.append(Point(one, *values))
-    return found
+        values = [one.metrics.get(name) for name, _ in chosen]
+        x, y = values if len(values) == 2 else (None, None)
+        if one.status == Status.SUCCESS and not one.pruned and x is not None and y is not None:
+            measured.append(Point(one, x, y))
+    return measured
 
 
 def front_of(

@@ -25,11 +25,12 @@ def best_score(experiment: Experiment) -> float | None:
     return None if found is None else found[1]
 
 
-def standing(experiment: Experiment) -> tuple[Standing, float] | None:
+def standing(experiment: Experiment) -> tuple[Standing, list[float]] | None:
     """The best of the task's other experiments so far, as it was at each load level; and the
-    noise of the task.
+    noise of each objective in the task.
     """
-    groups = _others(experiment)
+    rows = _whole(experiment)
+    groups = grouped(row[:4] for row in rows)
     row = _row(experiment, groups, "levels")
     if row is None:
         return None
@@ -37,7 +38,9 @@ def standing(experiment: Experiment) -> tuple[Standing, float] | None:
         LevelResult(level["label"], level["metrics"], level.get("standard_errors", {}))
         for level in row.levels
     ]
-    return Standing(row.number, levels, row.gpus), noise(groups)
+    count = len(experiment.task.objectives.each)
+    each = [groups] if count == 1 else [_by_objective(rows, index) for index in range(count)]
+    return Standing(row.number, levels, row.gpus), [noise(one) for one in each]
 
 
 def samples_of(experiment: Experiment, number: int, label: str) -> Samples:
@@ -68,13 +71,32 @@ def noise(groups: Sequence[Measured]) -> float:
     return math.sqrt(squares / (ASSUMED + found.freedom))
 
 
-def _others(experiment: Experiment) -> list[Measured]:
-    """Every other configuration that was measured at all levels, with its scores."""
+Row = tuple[int, int | None, float | None, bool | None, list[float]]
+
+
+def _whole(experiment: Experiment) -> list[Row]:
+    """Every other experiment that was measured at all levels: number, what it repeats, score,
+    whether it is feasible, and the value of each objective.
+    """
     done = experiment.task.experiments.filter(
         status=Status.SUCCESS, pruned=False, objective_score__isnull=False
     )
-    rows = done.exclude(pk=experiment.pk).order_by("number")
-    return grouped(rows.values_list("number", "repeat_of", "objective_score", "feasible"))
+    columns = ("number", "repeat_of", "objective_score", "feasible", "objective_values")
+    return list(done.exclude(pk=experiment.pk).order_by("number").values_list(*columns))
+
+
+def _others(experiment: Experiment) -> list[Measured]:
+    """Every other configuration that was measured at all levels, with its scores."""
+    return grouped(row[:4] for row in _whole(experiment))
+
+
+def _by_objective(rows: Iterable[Row], index: int) -> list[Measured]:
+    """The same with the values of one of several objectives."""
+    return grouped(
+        (number, repeat_of, values[index], feasible)
+        for number, repeat_of, _, feasible, values in rows
+        if index < len(values)
+    )
 
 
 def grouped(rows: Iterable[tuple[int, int | None, float | None, bool | None]]) -> list[Measured]:

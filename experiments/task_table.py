@@ -251,7 +251,7 @@ def row(
         "remark": remark(experiment),
         "parameters": [(k, plain(v)) for k, v in masking.data(experiment.parameters).items()],
         "score": score(task, experiment),
-        "goals": reached(task, experiment),
+        "goals": reached(task, experiment.objective_values),
         "change": change(task, experiment, found.baseline) if succeeded else "",
         "metrics": [(column.title, column.text(whole(experiment))) for column in columns],
         "duration": elapsed(experiment.started_at, experiment.finished_at, now),

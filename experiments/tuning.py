@@ -1,7 +1,8 @@
 """What a task tries next, and when it has ended."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 from django.db import IntegrityError, transaction
@@ -223,6 +224,8 @@ class Found(NamedTuple):
     sure: Certainty | None  # How sure the winner is
     baseline: Experiment | None  # The engine's defaults, measured
     members: Sequence[Member] = ()  # How sure each of the front is
+    # Of several objectives: each configuration's, by its number and of all its measurements
+    values: Mapping[int, Sequence[float]] = MappingProxyType({})
 
 
 NOTHING = Found(None, [], None, None)
@@ -230,15 +233,19 @@ NOTHING = Found(None, [], None, None)
 
 def found_by(task: TuningTask, experiments: Sequence[Experiment]) -> Found:
     """All of it, worked out once."""
-    members: list[Member] = []
-    if task.objectives.has_front:
-        members = fronts.members(experiments, task.objectives)
-    front = {one.number: one for one in experiments}
-    among = [one.number for one in members] if task.objectives.has_front else None
+    objectives = task.objectives
+    members = fronts.members(experiments, objectives) if objectives.has_front else []
+    among = [one.number for one in members] if objectives.has_front else None
     sure = repeats.certainty(task, experiments, among)
-    best = front[sure.winner.number] if sure else None
-    on_front = [front[one.number] for one in members]
-    return Found(best, on_front, sure, baseline_of(experiments), members)
+    by_number = {one.number: one for one in experiments}
+    return Found(
+        best=by_number[sure.winner.number] if sure else None,
+        front=[by_number[one.number] for one in members],
+        sure=sure,
+        baseline=baseline_of(experiments),
+        members=members,
+        values=fronts.values(experiments, objectives) if objectives.several else {},
+    )
 
 
 def best_of(task: TuningTask, experiments: Sequence[Experiment]) -> Experiment | None:

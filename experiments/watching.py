@@ -130,7 +130,8 @@ def how_sure(task: TuningTask, found: Found) -> list[str]:
     if baseline is not None and baseline.feasible:
         defaults = f"{baseline.objective_score:.4g}"
         if task.objectives.several:
-            defaults = ", ".join(reports.values_in_words(task, baseline.objective_values))
+            values = reports.of_all_measurements(found, baseline)
+            defaults = ", ".join(reports.values_in_words(task, values))
     if sure is not None and sure.winner.is_baseline:
         defaults = ""
     if sure is None:
@@ -153,7 +154,7 @@ def scored(task: TuningTask, best: Experiment, found: Found) -> list[str]:
         lines.append(f"{'' if index else 'Pareto front':<16}{on_front(task, one)}")
     if found.members:
         lines += [
-            f"{'':<16}{says}" for says in ("nothing beats these in every objective", reports.KNEE)
+            f"{'':<16}{says}" for says in ("nothing beats these beyond the noise", reports.KNEE)
         ]
     return lines
 
@@ -164,4 +165,4 @@ def on_front(task: TuningTask, one: Member) -> str:
     each = [
         word + (f" ({gain})" if gain else "") for word, gain in zip(words, one.gains, strict=True)
     ]
-    return f"#{one.number:<3} {', '.join(each)}, measured {one.times} ×"
+    return f"#{one.number:<3} {', '.join(each)}, measured {one.measurements} ×"

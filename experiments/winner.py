@@ -1,6 +1,7 @@
 """The best configuration of a task on its page: how to launch it, and how it compares."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from experiments import masking, reports
@@ -24,8 +25,9 @@ def winner(task: TuningTask, found: Found, columns: Sequence[Column]) -> dict[st
         command = reports.launch_line(task, best)
     except BadInput as problem:  # Written by another version, whose file we cannot read
         command = f"# {problem}"
-    theirs = reached(task, other) if other else [("", "")] * len(goals(task))
-    pairs = zip(theirs, reached(task, best), strict=True)
+    values = partial(reports.of_all_measurements, found)
+    theirs = reached(task, values(other)) if other else [("", "")] * len(goals(task))
+    pairs = zip(theirs, reached(task, values(best)), strict=True)
     compared = [(title, before, now) for (_, before), (title, now) in pairs]
     compared += [
         (column.title, column.text(other.metrics) if other else "", column.text(best.metrics))
@@ -48,7 +50,7 @@ def front(task: TuningTask, found: Found) -> list[dict[str, Any]]:
         {
             "experiment": experiment,
             "is_best": found.best is not None and experiment.number == found.best.number,
-            "times": member.times,
+            "measurements": member.measurements,
             "goals": [
                 {"title": title, "value": number(value * factor), "gain": gain}
                 for (title, factor), value, gain in zip(

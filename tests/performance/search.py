@@ -147,12 +147,13 @@ def strategies(
                 experiments[DEFAULT], experiments[other], BARS[other], of_medians
             )
             for other in ("random", PLAIN)
-            if other in known
+            if {DEFAULT, other} <= set(known)
         }
         # Times of sums: of searches in waves of equal length a median jumps by a whole wave
-        ratios["hours at 4 / at 1"] = compared(
-            found[DEFAULT, 4][1], found[DEFAULT, 1][1], BARS["parallel"], of_sums
-        )
+        if DEFAULT in known:
+            ratios["hours at 4 / at 1"] = compared(
+                found[DEFAULT, 4][1], found[DEFAULT, 1][1], BARS["parallel"], of_sums
+            )
         best_first = SURFACES[name].best_first(WITHIN)
         return {
             "configurations": size,

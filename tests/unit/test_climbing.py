@@ -247,7 +247,7 @@ def two_races(make_task: MakeTask, make_experiment: Make) -> Callable[..., dict[
     def results(speeds: dict[str, float], wait: float, calls: list[str]) -> dict[str, Any]:
         def measure(level: Level, *, name: str, **_: Any) -> Measurement:
             calls.append(name)
-            metrics = {"output_throughput": speeds[name], "ttft_mean": wait, "error_rate": 0.0}
+            metrics = {"output_throughput": speeds[name[:7]], "ttft_mean": wait, "error_rate": 0.0}
             return Measurement(metrics)
 
         mine = make_experiment(task, status=Status.BENCHMARKING, node="a")
@@ -268,6 +268,14 @@ def test_of_several_objectives_one_is_pruned_when_the_best_beats_it_in_all_of_th
     # At the level that is left it is to the best as it was
     assert found["objective_values"] == [pytest.approx(50.0), pytest.approx(2.0)]
     assert found["objective_score"] == pytest.approx((50.0 / 2.0) ** 0.5)
+
+
+def test_of_several_objectives_nothing_is_lost_at_a_level_that_a_neighbour_disturbed(
+    two_races: Any, neighbour: Experiment
+) -> None:
+    calls: list[str] = []
+    found = two_races({"level-1": 25.0, "level-2": 75.0}, 2.0, calls)
+    assert not found["pruned"] and {"level-1", "level-2"} <= set(calls)
 
 
 def test_of_several_objectives_one_that_is_better_in_any_of_them_is_measured_to_its_end(

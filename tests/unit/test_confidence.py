@@ -60,6 +60,16 @@ def test_what_lost_to_a_lucky_one_is_measured_again_to_its_end() -> None:
     assert leader([lucky, measured], maximize=True) is measured
 
 
+def test_the_defaults_are_a_rival_until_the_gain_over_them_is_real() -> None:
+    base, winner = one(1, 100.0, 104.0, 97.0, baseline=True), one(2, 118.0, 107.0, 108.0)
+    others = [one(3, 116.0, 99.0, 97.0), one(4, 115.0, 98.0, 99.0)]
+    everyone = [base, winner, *others, *(one(5 + i, 85.0) for i in range(7))]
+    found = gain(winner, base, noise_of(everyone), True, choices(winner, everyone))
+    assert found is not None and not found.is_real
+    assert base in rivals(winner, everyone, True)
+    assert next_to_repeat(everyone, True, {}) is not None
+
+
 def test_infeasible_ones_never_win_however_often_they_were_measured() -> None:
     found = leader([one(1, 50.0), one(2, 90.0, 91.0, feasible=False)], maximize=True)
     assert found is not None and found.number == 1

@@ -82,6 +82,43 @@ def test_one_that_fails_when_it_is_measured_again_is_on_no_front(
     assert numbers(task) == [2]
 
 
+def test_what_was_pruned_is_measured_when_the_one_that_it_lost_to_falls(
+    make_task: MakeTask, make_experiment: Make
+) -> None:
+    task = make_task(objective=TWO)
+    measured(make_experiment, task, 300.0, 0.5)
+    pruned = measured(make_experiment, task, 250.0, 2.5, pruned=True)
+    measured(make_experiment, task, 130.0, 0.7)
+    measured(make_experiment, task, 130.0, 0.7, repeat_of=3)
+    measured(make_experiment, task, 300.0, 0.5, repeat_of=1, feasible=False)
+    assert numbers(task) == [3] and again(task) == pruned.number
+    measured(make_experiment, task, 240.0, 2.5, repeat_of=pruned.number)
+    assert numbers(task) == [pruned.number, 3]
+    rows = list(task.experiments.order_by("number"))
+    assert [one.measurements for one in fronts.members(rows, task.objectives)] == [1, 2]
+
+
+def test_the_defaults_leave_the_front_for_what_beats_them_though_they_were_measured_again(
+    make_task: MakeTask, make_experiment: Make
+) -> None:
+    task = make_task(objective=TWO)
+    measured(make_experiment, task, 100.0, 1.0, is_baseline=True, parameters={})
+    measured(make_experiment, task, 105.0, 0.95, repeat_of=1)
+    measured(make_experiment, task, 150.0, 0.7)
+    assert numbers(task) == [3]
+
+
+def test_where_no_noise_is_known_what_was_pruned_does_not_win_by_one_repeat(
+    make_task: MakeTask, make_experiment: Make
+) -> None:
+    task = make_task(objective=TWO)
+    measured(make_experiment, task, 110.0, 1.0, pruned=True)
+    measured(make_experiment, task, 100.0, 1.0, repeat_of=1)
+    measured(make_experiment, task, 300.0, 0.2)
+    found = tuning.found_by(task, list(task.experiments.order_by("number")))
+    assert [one.number for one in found.front] == [3] and found.best in found.front
+
+
 def test_the_penalty_counts_for_the_front_but_the_values_are_what_was_measured(
     make_task: MakeTask, make_experiment: Make
 ) -> None:

@@ -132,6 +132,15 @@ def test_a_failure_that_says_nothing_of_the_configuration_does_not_count(
     assert [one.feasible for one in repeats.measured(task.experiments.all())] == [True]
 
 
+def test_a_task_that_has_searched_all_that_it_may_does_not_go_beyond_its_budget(db: None) -> None:
+    task = wide(repeats=0)
+    search(task, by_seqs)
+    task.specification["optimization"] |= {"repeats": 6, "max_iterations": 21}
+    task.max_experiments, task.status = 21, TaskStatus.RUNNING
+    task.save()
+    assert len(search(task, by_seqs)) == 21
+
+
 def test_jobs_small_budgets_and_whole_grids_keep_their_experiments(
     db: None,
 ) -> None:

@@ -85,7 +85,7 @@ def test_the_markdown_report_has_the_front_and_names_the_winner_of_it(
     task_with_a_front: TuningTask,
 ) -> None:
     text = exports.as_markdown(task_with_a_front)
-    assert "**Winner: #5**, score 17.32: +73.2% over the engine's defaults" in text
+    assert "**Winner: #5**, score 17.32: all objectives together: +73.2% over" in text
     assert "## Pareto front: 2 of them" in text
     assert "| 4 | 1 × | 300 (+200.0%) | 1.5 (-50.0%) | max-num-seqs=4 |" in text
 

@@ -8,7 +8,7 @@ import pytest
 from experiments import tuning
 from experiments.models import Experiment, TuningTask
 from experiments.scatter import scatter
-from tests.unit.conftest import succeeded
+from tests.unit.conftest import measured, succeeded
 
 
 @pytest.fixture
@@ -50,6 +50,18 @@ def test_outcomes_have_shapes_and_the_defaults_and_the_best_have_names(task: Tun
     assert kinds == {1: "front", 2: "best", 3: "met", 4: "missed"}
     assert [marks[number]["label"] for number in (1, 2, 3)] == ["defaults", "best", ""]
     assert marks[2]["is"] == "met"  # By which it is filtered
+
+
+def test_of_several_objectives_a_configuration_is_one_mark_by_all_its_measurements(
+    make_task: Callable[..., TuningTask], make_experiment: Callable[..., Experiment]
+) -> None:
+    task = make_task(objective=["maximize_throughput", "minimize_ttft_p90"])
+    measured(make_experiment, task, 100.0, 1.0)
+    measured(make_experiment, task, 400.0, 0.2, pruned=True)  # An estimate
+    measured(make_experiment, task, 200.0, 0.5, repeat_of=2)
+    measured(make_experiment, task, 104.0, 0.9, repeat_of=1)
+    titles = {mark["number"]: mark["title"] for mark in drawn(task)["marks"]}
+    assert titles == {1: "#1: 104 tok/s, 900 ms", 2: "#2: 200 tok/s, 500 ms"}
 
 
 def test_the_front_goes_in_steps_through_what_nothing_beats(task: TuningTask) -> None:

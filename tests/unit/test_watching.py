@@ -48,7 +48,7 @@ def test_the_winner_of_several_objectives_is_told_with_its_front(
     )
     assert lines[3].startswith("                #5   ")
     assert lines[-2] == (
-        "gain            +73.2% over the engine's defaults; nothing was measured twice, so the "
-        "noise is not known (output_throughput 100 tok/s, ttft_p90 1 s)"
+        "gain            all objectives together: +73.2% over the engine's defaults; nothing was "
+        "measured twice, so the noise is not known (output_throughput 100 tok/s, ttft_p90 1 s)"
     )
     assert lines[-1].startswith("launch command  vllm serve")
