@@ -233,7 +233,7 @@ def next_to_repeat(
         return value if maximize else -value
 
     best = max(able, key=lambda one: (goodness(one), -one.number))
-    if best.times < 2:
+    if best.measurements < 2:
         return best
     for rival in sorted(rivals(best, able, maximize), key=goodness, reverse=True):
         fewer = min((rival, best), key=lambda one: one.times)

@@ -28,7 +28,7 @@ class Point(NamedTuple):
     @property
     def is_certain(self) -> bool:
         """Whether it was measured again: it is not on the front by luck alone."""
-        return self.together.times > 1
+        return self.together.measurements > 1
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def next_to_repeat(rows: Iterable[Row], objectives: Objectives) -> int | None:
     kept = front(rows, objectives)
     single = [point.together for point in kept if not point.is_certain]
     if single:
-        return max(single, key=lambda one: one.scores[0]).number
+        return max(single, key=lambda one: one.counted[0]).number
     unknown = {one.number for one in repeats.measured(rows) if one.feasible and not one.is_known}
     estimates = {
         row.number: turned(row.objective_score, row.objective_values, row.penalty, objectives)

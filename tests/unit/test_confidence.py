@@ -58,6 +58,7 @@ def test_what_lost_to_a_lucky_one_is_measured_again_to_its_end() -> None:
     assert next_to_repeat([lucky, pruned], True, {}) is pruned
     measured = Measured(3, (100.0, 98.0), True, was_pruned=True)
     assert leader([lucky, measured], maximize=True) is measured
+    assert next_to_repeat([lucky, measured], True, {}) is measured  # An estimate is no measurement
 
 
 def test_the_defaults_are_a_rival_until_the_gain_over_them_is_real() -> None:
