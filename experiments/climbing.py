@@ -119,8 +119,7 @@ class Climb:
 
     def _next(self) -> Step:
         if self.may_stop and (found := read_or(None, lambda: standing(self.experiment))):
-            self.best, noises = found
-            self.rules, self.noises = replace(self.rules, noise=noises[0]), noises
+            self.best, self.noises = found
         is_disturbed = any(one.is_disturbed for one in self.measured.values())
         if is_disturbed and self.objectives.several:
             # What a neighbour costs is known of the first objective only: nothing has lost by it

@@ -8,12 +8,11 @@ import pytest
 from experiments import budget, fronts, pareto, reports, tuning
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status
-from tests.unit.conftest import measured
+from tests.unit.conftest import TWO, measured
 from tests.unit.test_repeats import run_to_the_end, wide
 
 MakeTask = Callable[..., TuningTask]
 Make = Callable[..., Experiment]
-TWO = ["maximize_throughput", "minimize_ttft_p90"]
 
 
 def numbers(task: TuningTask) -> list[int]:
