@@ -143,19 +143,17 @@ def next_to_repeat(rows: Iterable[Row], objectives: Objectives) -> int | None:
     return max(able)[1] if able else None
 
 
-def values(rows: Iterable[Row], objectives: Objectives) -> dict[int, tuple[float, ...]]:
-    """Each objective of every configuration, by number: all its measurements that count, without
-    the penalty.
-    """
-    each = goals(rows, objectives)
+def values(each: Sequence[Goal]) -> dict[int, tuple[float, ...]]:
+    """Each objective of every configuration, by number: all its measurements that count."""
     known = [number for number in each[0].of if all(number in goal.of for goal in each)]
     return {number: tuple(goal.value(number) for goal in each) for number in known}
 
 
-def members(rows: Iterable[Row], objectives: Objectives) -> list[Member]:
-    """The front for people, in the order of their numbers."""
+def members(rows: Iterable[Row], objectives: Objectives, each: Sequence[Goal]) -> list[Member]:
+    """The front for people, in the order of their numbers; `each` are its goals without the
+    penalty.
+    """
     rows = list(rows)
-    each = goals(rows, objectives)
     baselines = [one.number for one in repeats.measured(rows) if one.is_baseline and one.feasible]
     baseline = next((one for one in baselines if all(one in goal.of for goal in each)), None)
     return [

@@ -234,7 +234,8 @@ NOTHING = Found(None, [], None, None)
 def found_by(task: TuningTask, experiments: Sequence[Experiment]) -> Found:
     """All of it, worked out once."""
     objectives = task.objectives
-    members = fronts.members(experiments, objectives) if objectives.has_front else []
+    each = fronts.goals(experiments, objectives) if objectives.several else []
+    members = fronts.members(experiments, objectives, each) if objectives.has_front else []
     among = [one.number for one in members] if objectives.has_front else None
     sure = repeats.certainty(task, experiments, among)
     by_number = {one.number: one for one in experiments}
@@ -244,7 +245,7 @@ def found_by(task: TuningTask, experiments: Sequence[Experiment]) -> Found:
         sure=sure,
         baseline=baseline_of(experiments),
         members=members,
-        values=fronts.values(experiments, objectives) if objectives.several else {},
+        values=fronts.values(each) if each else {},
     )
 
 

@@ -94,7 +94,8 @@ def test_what_was_pruned_is_measured_when_the_one_that_it_lost_to_falls(
     measured(make_experiment, task, 240.0, 2.5, repeat_of=pruned.number)
     assert numbers(task) == [pruned.number, 3]
     rows = list(task.experiments.order_by("number"))
-    assert [one.measurements for one in fronts.members(rows, task.objectives)] == [1, 2]
+    shown = fronts.members(rows, task.objectives, fronts.goals(rows, task.objectives))
+    assert [one.measurements for one in shown] == [1, 2]
 
 
 def test_the_defaults_leave_the_front_for_what_beats_them_though_they_were_measured_again(
@@ -126,7 +127,7 @@ def test_the_penalty_counts_for_the_front_but_the_values_are_what_was_measured(
     measured(make_experiment, task, 100.0, 0.8)
     assert numbers(task) == [2]
     rows = list(task.experiments.order_by("number"))
-    assert fronts.values(rows, task.objectives)[1] == pytest.approx((150.0, 0.5))
+    assert fronts.values(fronts.goals(rows, task.objectives))[1] == pytest.approx((150.0, 0.5))
 
 
 def test_a_front_has_a_fifth_of_the_budget_for_repeats_and_ends_certain(db: None) -> None:
