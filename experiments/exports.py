@@ -139,10 +139,7 @@ def _front(task: TuningTask, found: Found) -> list[str]:
     lines.append("|--:|--:|" + "--:|" * len(metrics) + "---|")
     for e, member in zip(found.front, found.members, strict=True):
         pairs = ", ".join(f"{name}={value}" for name, value in chosen(e).items())
-        each = [
-            f"{value:.4g}" + (f" ({gain})" if gain else "")
-            for value, gain in zip(member.values, member.gains, strict=True)
-        ]
+        each = member.with_gains(f"{value:.4g}" for value in member.values)
         lines.append(markdown.row([str(e.number), f"{member.measurements} ×", *each, pairs]))
     return [*lines, ""]
 

@@ -42,6 +42,11 @@ class Member:
     values: tuple[float, ...]
     gains: tuple[Gain | None, ...]
 
+    def with_gains(self, values: Iterable[str]) -> list[str]:
+        """Its values as people see them, each with its gain: `300 tok/s (+12.0% ± 3.1%)`."""
+        each = zip(values, self.gains, strict=True)
+        return [value + (f" ({gain})" if gain else "") for value, gain in each]
+
 
 class Goal(NamedTuple):
     """One objective of all configurations: their measurements, by number, and their noise."""

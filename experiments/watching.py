@@ -161,8 +161,5 @@ def scored(task: TuningTask, best: Experiment, found: Found) -> list[str]:
 
 def on_front(task: TuningTask, one: Member) -> str:
     """`#4   output_throughput 300 tok/s (+12.0% ± 3.1%), …, measured 2 ×`."""
-    words = reports.values_in_words(task, one.values)
-    each = [
-        word + (f" ({gain})" if gain else "") for word, gain in zip(words, one.gains, strict=True)
-    ]
-    return f"#{one.number:<3} {', '.join(each)}, measured {one.measurements} ×"
+    each = ", ".join(one.with_gains(reports.values_in_words(task, one.values)))
+    return f"#{one.number:<3} {each}, measured {one.measurements} ×"

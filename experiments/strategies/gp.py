@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MODEL_AFTER = 4  # finished trials, far from each other, before a model is asked
 EDGE = 0.25  # of a range, at each of its ends, where none of these is
+NEARLY = 0.1  # A distance that is by so much less than the largest is as good
 MOST_TRIALS = 100  # that a model learns from: its time grows with their cube
 WORST = 3.0  # A bad result counts as at most so many times as far from the median as the best
 DOUBT = 0.3  # of the chance that a configuration works: the model of it is a rough one
@@ -44,7 +45,8 @@ class GaussianProcess:
         known = a_part([trial for trial in inside if trial.feasible is not None], maximize)
         scored = [trial for trial in known if trial.score is not None]
         if len(known) < MODEL_AFTER or len(scored) < 2:
-            return choice[_farthest(encoding, at, encoding.rows(_configurations(inside)))]
+            taken = encoding.rows(_configurations(inside))
+            return choice[rng.choice(_far_ones(encoding, at, taken))]
         draws = np.random.default_rng(zlib.crc32(f"{seed}:{len(trials)}".encode()))
         running = encoding.rows(_configurations([t for t in inside if t.feasible is None]))
         promise = _improvement(encoding, scored, maximize, at, running, draws)
@@ -167,19 +169,24 @@ def a_part(known: list[Trial], maximize: bool) -> list[Trial]:
     return best + [rest[int(index * step)] for index in range(MOST_TRIALS - len(best))]
 
 
-def _farthest(encoding: Encoding, at: "Array", taken: "Array") -> int:
-    """The row that is farthest from all that are taken; the one in the middle when none is.
+def _far_ones(encoding: Encoding, at: "Array", taken: "Array") -> list[int]:
+    """The rows that are about as far as can be from all that are taken; those about in the middle
+    when none is.
 
-    Without the ends of ranges, where there are others: farthest from everything, they say least
-    of what is between them. The ends of a list are values that somebody wants to try.
+    Several, to choose from by chance: in a space of few configurations one rule would begin each
+    search with the same ones, be they good or bad. Without the ends of ranges, where there are
+    others: farthest from everything, they say least of what is between them. The ends of a list are
+    values that somebody wants to try.
     """
     import numpy as np
 
     if not len(taken):
-        return int(np.argmin(((at - at.mean(axis=0)) ** 2).sum(axis=1)))
+        away = abs(at - at.mean(axis=0)).sum(axis=1)
+        return [int(row) for row in np.flatnonzero(away <= away.min() + NEARLY)]
     apart = np.sqrt(encoding.squared_distances(at, taken)).sum(axis=0).min(axis=1)
     inside = (abs(at[:, encoding.ranges] - 0.5) <= 0.5 - EDGE).all(axis=1)
-    return int(np.argmax(np.where(inside, apart, -1.0) if inside.any() else apart))
+    apart = np.where(inside, apart, -1.0) if inside.any() else apart
+    return [int(row) for row in np.flatnonzero(apart >= (1 - NEARLY) * apart.max())]
 
 
 def _configurations(trials: Sequence[Trial]) -> list[Configuration]:

@@ -313,3 +313,15 @@ def test_gp_begins_at_the_ends_of_a_range_that_has_nothing_else():
     space = parse_space({"x": {"type": "int", "low": 1, "high": 2}, "flag": [True, False]})
     begun = history(STRATEGIES["gp"], space, 4, finished=False)[1:]
     assert {trial.configuration["x"] for trial in begun} == {1, 2}
+
+
+def test_gp_begins_with_other_configurations_for_another_seed_even_in_a_small_space():
+    space = parse_space({"batch": [1, 2, 4, 8], "chunked": [True, False], "eager": [True, False]})
+    begun = [history(STRATEGIES["gp"], space, 4, finished=False, seed=seed) for seed in range(8)]
+    designs = [frozenset(space.key(trial.configuration) for trial in one[1:]) for one in begun]
+    assert len(set(designs)) > 4
+    for trials in begun:  # Each of them has most of the list, and each flag both ways
+        batches = [trial.configuration["batch"] for trial in trials[1:]]
+        assert max(batches) >= 4 * min(batches)
+        for flag in ("chunked", "eager"):
+            assert {trial.configuration[flag] for trial in trials[1:]} == {True, False}
