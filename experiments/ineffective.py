@@ -36,6 +36,8 @@ def warnings(task: "TaskFile") -> Iterator[str]:
     else:
         yield from _of_the_benchmark(task)
         yield from _of_the_budget(task)
+    if task.optimization.reuse:
+        yield from _of_reuse(task)
     strategy = task.optimization.strategy
     if parse_objectives(task.optimization.objective).has_front and strategy in OF_ONE_SCORE:
         yield (
@@ -80,6 +82,16 @@ def _of_the_benchmark(task: "TaskFile") -> Iterator[str]:
             "benchmark.max_time_per_iteration: has no effect for vllm_bench with "
             "num_concurrency; it ends after max_requests_per_iteration"
         )
+
+
+def _of_reuse(task: "TaskFile") -> Iterator[str]:
+    if task.base_runtime in WITH_A_COMMAND:
+        yield (
+            f"optimization.reuse: has no effect for {task.base_runtime}; which version it runs is "
+            "not known"
+        )
+    elif task.benchmark.rate_search:
+        yield "optimization.reuse: has no effect with benchmark.rate_search"
 
 
 def _of_the_budget(task: "TaskFile") -> Iterator[str]:

@@ -176,3 +176,14 @@ def test_a_job_says_its_cost_itself() -> None:
     assert "resources.price_per_gpu_hour: has no effect for job; its command says its cost" in (
         from_dict(data).warnings
     )
+
+
+def test_a_reuse_that_can_never_happen_is_said() -> None:
+    reuse = {"optimization": {"reuse": True}}
+    assert warnings(VLLM, **reuse) == []
+    (line,) = warnings(CUSTOM, **reuse)
+    assert line.startswith("optimization.reuse: has no effect for custom")
+    rates = {"benchmark": {"rate_search": {"low": 1, "high": 8}}, "slo": {"ttft": {"threshold": 1}}}
+    assert warnings(VLLM, **reuse, **rates) == [
+        "optimization.reuse: has no effect with benchmark.rate_search"
+    ]
