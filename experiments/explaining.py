@@ -57,11 +57,11 @@ def _insight(task: TuningTask, experiments: Sequence[Experiment]) -> Insight | N
 def levels(task: TuningTask, found: Found) -> list[dict[str, Any]]:
     """The winner beside the baseline at every load level, in the objectives' metrics.
 
-    Of one that was measured again its first measurement is shown.
+    Of one that was measured more than once the measurement that is nearest to all of them.
     """
-    best, baseline = found.best, found.baseline
-    if best is None or baseline is None or task.engine == "job":
+    if found.best is None or found.baseline is None or task.engine == "job":
         return []
+    best, baseline = found.shown(found.best), found.shown(found.baseline)
     theirs = {level["label"]: level["metrics"] for level in baseline.levels}
     lines = []
     for level in best.levels:

@@ -49,9 +49,15 @@ class Certainty:
     winner: Measured
     score: float  # Of the measurements that count
     gain: Gain | None  # Over the baseline
+    baseline: Measured | None  # Where it met the objectives
     noise: Noise
     alike: list[Measured]  # What cannot be told from it
     is_of_several: bool = False  # Its score is of several objectives
+
+    @property
+    def baseline_score(self) -> float | None:
+        """Of its measurements that count."""
+        return None if self.baseline is None else self.noise.value(self.baseline.counted)
 
     def sentence(self) -> str:
         """What people are told: `+18.2 % ± 3.1 %, real`, or that it is within the noise."""
@@ -161,7 +167,23 @@ def certainty(
     gain = confidence.gain(winner, baseline, noise, maximize, choices) if baseline else None
     alike = confidence.rivals(winner, groups, maximize) if noise.freedom else []
     score = noise.value(winner.counted)
-    return Certainty(winner, score, gain, noise, alike, task.objectives.several)
+    return Certainty(winner, score, gain, baseline, noise, alike, task.objectives.several)
+
+
+def typical(rows: Iterable[Row], one: Measured, noise: Noise) -> int:
+    """Which of a configuration's measurements that count has the score that is nearest to all of
+    them: its single figures are shown for theirs, as a mean of percentiles is none.
+    """
+    every = [
+        (noise.scale((score,)), row.number)
+        for row in rows
+        if (row.repeat_of or row.number) == one.number
+        and row.status == Status.SUCCESS
+        and (score := row.objective_score) is not None
+        and score in one.counted
+    ]
+    middle = noise.scale(one.counted)
+    return min(every, key=lambda pair: (abs(pair[0] - middle), pair[1]))[1]
 
 
 def _joined(names: Sequence[str]) -> str:

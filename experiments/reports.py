@@ -47,14 +47,14 @@ def _document(task: TuningTask) -> dict[str, Any]:
         **summary(task, experiments, found),
         "description": task.description,
         "objectives": objectives(task),
-        "best": None if best is None else result(task, best),
+        "best": None if best is None else result(task, best, found),
         "certainty": certainty(found.sure),
         "explanation": explaining.explanation(task, experiments, found),
         "interference": interference.document(task, experiments),
         "parallelism": parallelism(task, experiments),
         "pareto_front": [one.number for one in found.front],
         "front": [member(task, one) for one in found.members],
-        "baseline": None if baseline is None else result(task, baseline),
+        "baseline": None if baseline is None else result(task, baseline, found),
         "specification": task.specification,
         "experiments": [
             {**one_experiment(one), "same_settings_as": same.get(one.number, [])}
@@ -93,6 +93,7 @@ def certainty(sure: Certainty | None) -> dict[str, Any] | None:
         return None
     return {
         "score": sure.score,
+        "baseline_score": sure.baseline_score,
         "measurements": sure.winner.measurements,
         **gained(sure.gain),
         "within_noise_of": [one.number for one in sure.alike],
@@ -154,14 +155,18 @@ def best_gain(task: TuningTask, found: Found) -> float | None:
     return None if sure.gain is None else sure.gain.share
 
 
-def result(task: TuningTask, experiment: Experiment) -> dict[str, Any]:
-    """A measured configuration with its launch command."""
+def result(task: TuningTask, experiment: Experiment, found: Found) -> dict[str, Any]:
+    """A measured configuration with its launch command; its figures are those of one of its
+    measurements, `measured_by`.
+    """
+    shown = found.shown(experiment)
     return {
         "number": experiment.number,
         "parameters": experiment.parameters,
-        "objective_score": experiment.objective_score,
-        "objective_values": experiment.objective_values,
-        "metrics": experiment.metrics,
+        "measured_by": shown.number,
+        "objective_score": shown.objective_score,
+        "objective_values": shown.objective_values,
+        "metrics": shown.metrics,
         "command": launch_line(task, experiment),
     }
 

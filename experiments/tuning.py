@@ -226,6 +226,14 @@ class Found(NamedTuple):
     members: Sequence[Member] = ()  # How sure each of the front is
     # Of several objectives: each configuration's, by its number and of all its measurements
     values: Mapping[int, Sequence[float]] = MappingProxyType({})
+    # By number, of the winner and the defaults: the measurement that stands for all of theirs
+    typical: Mapping[int, Experiment] = MappingProxyType({})
+
+    def shown(self, experiment: Experiment) -> Experiment:
+        """Whose single figures are those of this configuration: not those of the measurement that
+        it was chosen by, which was a lucky one, or was pruned.
+        """
+        return self.typical.get(experiment.number, experiment)
 
 
 NOTHING = Found(None, [], None, None)
@@ -246,7 +254,14 @@ def found_by(task: TuningTask, experiments: Sequence[Experiment]) -> Found:
         baseline=baseline_of(experiments),
         members=members,
         values=fronts.values(each) if each else {},
+        typical=_typical(sure, by_number) if sure else {},
     )
+
+
+def _typical(sure: Certainty, by_number: Mapping[int, Experiment]) -> dict[int, Experiment]:
+    both = [one for one in (sure.winner, sure.baseline) if one]
+    rows = by_number.values()
+    return {one.number: by_number[repeats.typical(rows, one, sure.noise)] for one in both}
 
 
 def best_of(task: TuningTask, experiments: Sequence[Experiment]) -> Experiment | None:

@@ -128,7 +128,8 @@ def how_sure(task: TuningTask, found: Found) -> list[str]:
     baseline, sure = found.baseline, found.sure
     defaults = ""
     if baseline is not None and baseline.feasible:
-        defaults = f"{baseline.objective_score:.4g}"
+        score = sure.baseline_score if sure else None
+        defaults = f"{baseline.objective_score if score is None else score:.4g}"
         if task.objectives.several:
             values = reports.of_all_measurements(found, baseline)
             defaults = ", ".join(reports.values_in_words(task, values))

@@ -25,12 +25,13 @@ def winner(task: TuningTask, found: Found, columns: Sequence[Column]) -> dict[st
         command = reports.launch_line(task, best)
     except BadInput as problem:  # Written by another version, whose file we cannot read
         command = f"# {problem}"
+    own, others = found.shown(best), found.shown(other) if other else None
     values = partial(reports.of_all_measurements, found)
     theirs = reached(task, values(other)) if other else [("", "")] * len(goals(task))
     pairs = zip(theirs, reached(task, values(best)), strict=True)
     compared = [(title, before, now) for (_, before), (title, now) in pairs]
     compared += [
-        (column.title, column.text(other.metrics) if other else "", column.text(best.metrics))
+        (column.title, column.text(others.metrics) if others else "", column.text(own.metrics))
         for column in columns
     ]
     return {
@@ -40,7 +41,9 @@ def winner(task: TuningTask, found: Found, columns: Sequence[Column]) -> dict[st
         "has_other": other is not None,
         "compared": [line for line in compared if line[2]],
         "level_titles": [column.title for column in ENGINE_COLUMNS],
-        "levels": level_by_level(best, other) if task.engine != "job" else [],
+        "levels": level_by_level(own, others) if task.engine != "job" else [],
+        "figures_of": {"other": others.number if others else None, "best": own.number},
+        "is_one_of_several": any(one.repeat_of for one in (own, others) if one),
     }
 
 

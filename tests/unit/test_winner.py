@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from experiments import picture, roles, tuning, winner
+import pytest
+
+from experiments import explaining, picture, reports, roles, tuning, watching, winner
 from experiments.models import Experiment, TuningTask
 from tests.unit.conftest import succeeded
 
@@ -30,3 +32,35 @@ def test_the_winner_is_compared_with_the_defaults_at_each_load_level(
     assert two["label"] == "two" and two["cells"][0]["before"] == ""
     html = picture.draw(task.pk, roles.Rights()).fragments["winner"]
     assert "+50.0%" in html and 'data-copy="#command"' in html
+
+
+def test_what_was_measured_again_is_shown_by_the_measurement_nearest_to_all_that_count(
+    make_task: Callable[..., TuningTask], make_experiment: Callable[..., Experiment]
+) -> None:
+    task = make_task()
+
+    def made(speed: float, **columns: Any) -> Experiment:
+        metrics, levels = {"output_throughput": speed}, [level("one", speed, 0.1)]
+        measured = succeeded(objective_score=speed, metrics=metrics, levels=levels)
+        return make_experiment(task, **measured, **columns)
+
+    made(100.0, is_baseline=True)
+    made(400.0, parameters={"max-num-seqs": 2}, pruned=True)  # An estimate, and a lucky one
+    for speed in (120.0, 108.0):
+        made(speed, repeat_of=1)
+    for speed in (190.0, 210.0, 204.0):
+        made(speed, repeat_of=2, parameters={"max-num-seqs": 2})
+    found = tuning.found_by(task, list(task.experiments.all()))
+    shown = winner.winner(task, found, [])
+    assert shown is not None and shown["number"] == 2
+    assert shown["figures_of"] == {"other": 4, "best": 7}
+    cell = shown["levels"][0]["cells"][0]
+    assert (cell["before"], cell["now"], cell["change"]) == ("108", "204", "+88.9%")
+    (line,) = explaining.levels(task, found)
+    assert (line["baseline"], line["winner"]) == (108.0, 204.0)
+    document = reports.document(task)
+    assert document["best"]["number"] == 2 and document["best"]["measured_by"] == 7
+    assert document["best"]["metrics"] == {"output_throughput": 204.0}
+    assert document["certainty"]["baseline_score"] == pytest.approx((100 * 120 * 108) ** (1 / 3))
+    gain = next(one for one in watching.outcome(task) if one.startswith("gain"))
+    assert gain.endswith("real (109)")
