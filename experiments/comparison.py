@@ -68,7 +68,7 @@ def relatives(experiment: Experiment) -> list[Column]:
     others = list(summaries.narrow().filter(task=experiment.task_id))
     found = tuning.found_by(experiment.task, others)
     titled = (("best", found.best), ("defaults", found.baseline))
-    named = {one.pk: title for title, one in titled if one}
+    named = {found.shown(one).pk: title for title, one in titled if one}
     named.pop(experiment.pk, None)
     whole = Experiment.objects.select_related("task").in_bulk(named)
     shown = [(named[pk], whole[pk]) for pk in reversed(named)]

@@ -85,7 +85,8 @@ def levels(task: TuningTask, found: Found) -> list[dict[str, Any]]:
 
 def markdown(task: TuningTask, experiments: Sequence[Experiment], found: Found) -> list[str]:
     """The same for people, with pictures that a Markdown viewer draws (Mermaid)."""
-    lines = [*_progress_picture(task, experiments), *_level_table(levels(task, found))]
+    table = _level_table(levels(task, found), found.whose_figures())
+    lines = [*_progress_picture(task, experiments), *table]
     if said := interference.sentence(task, experiments):
         lines += ["## Interference", "", f"{said}, than on a quiet node.", ""]
     learnt = _insight(task, experiments)
@@ -118,10 +119,10 @@ def bar(share: float) -> str:
     return "█" * (eighths // 8) + rest
 
 
-def _level_table(lines: Sequence[dict[str, Any]]) -> list[str]:
+def _level_table(lines: Sequence[dict[str, Any]], whose: str) -> list[str]:
     if not lines:
         return []
-    table = ["## The winner at each load level", ""]
+    table = ["## The winner at each load level", "", *([whose, ""] if whose else [])]
     table += ["| level | metric | defaults | winner | gain |", "|---|---|--:|--:|--:|"]
     for one in lines:
         numbers = ["" if one[key] is None else f"{one[key]:.4g}" for key in ("baseline", "winner")]

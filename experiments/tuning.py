@@ -235,6 +235,18 @@ class Found(NamedTuple):
         """
         return self.typical.get(experiment.number, experiment)
 
+    def whose_figures(self) -> str:
+        """Which measurements these are, in words; empty where nothing was measured again."""
+        both = [(self.best, "best"), (self.baseline, "defaults")]
+        named = {one.number: (self.shown(one), word) for one, word in reversed(both) if one}
+        measured = (
+            [one for one in (self.sure.winner, self.sure.baseline) if one] if self.sure else []
+        )
+        if all(one.times == 1 for one in measured):
+            return ""
+        words = " and ".join(f"#{one.number} ({word})" for one, word in named.values())
+        return f"Single figures are those of {words}, the nearest to all measurements that count."
+
 
 NOTHING = Found(None, [], None, None)
 

@@ -127,7 +127,7 @@ def how_sure(task: TuningTask, found: Found) -> list[str]:
     """The winner's gain over the defaults, and whether it is real."""
     baseline, sure = found.baseline, found.sure
     defaults = ""
-    if baseline is not None and baseline.feasible:
+    if baseline is not None and baseline.feasible and (sure is None or sure.baseline):
         score = sure.baseline_score if sure else None
         defaults = f"{baseline.objective_score if score is None else score:.4g}"
         if task.objectives.several:

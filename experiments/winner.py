@@ -42,8 +42,7 @@ def winner(task: TuningTask, found: Found, columns: Sequence[Column]) -> dict[st
         "compared": [line for line in compared if line[2]],
         "level_titles": [column.title for column in ENGINE_COLUMNS],
         "levels": level_by_level(own, others) if task.engine != "job" else [],
-        "figures_of": {"other": others.number if others else None, "best": own.number},
-        "is_one_of_several": any(one.repeat_of for one in (own, others) if one),
+        "figures": found.whose_figures(),
     }
 
 
