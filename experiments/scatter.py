@@ -1,7 +1,7 @@
 """Two metrics against each other: every experiment a mark, the Pareto front a line, and the zone in
 which the objectives are met. Coordinates are shares of the width and the height."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -45,9 +45,7 @@ def scatter(
     if len(measured) < 2:
         return None
     front = front_of(task, measured, chosen, found)
-    named = {
-        one.pk: text for one, text in ((found.baseline, "defaults"), (found.best, "best")) if one
-    }
+    named = names(task, found)
     kept = front | set(named)
     shown = [*(p for p in measured[:-MOST] if p.experiment.pk in kept), *measured[-MOST:]]
     limits = limits_of(task)
@@ -63,7 +61,7 @@ def scatter(
             "x": x.place(p.x),
             "y": y.down(p.y),
             "is": kind(p.experiment),
-            "kind": drawn_as(p.experiment, front, found),
+            "kind": drawn_as(p.experiment, front, named),
             "label": named.get(p.experiment.pk, ""),
             "is_right": x.share(p.x) > 0.8,  # Its label is at its left
             "title": f"#{p.experiment.number}: {x.text(p.x)}, {y.text(p.y)}",
@@ -145,8 +143,19 @@ def front_of(
     return {able[index].experiment.pk for index in pareto.pareto_front(scores)}
 
 
-def drawn_as(experiment: Experiment, front: set[int], found: Found) -> str:
-    if found.best is not None and experiment.pk == found.best.pk:
+def names(task: TuningTask, found: Found) -> dict[int, str]:
+    """What stands beside a mark, by its experiment's key. Where each measurement has a mark, it is
+    the one that stands for all of its configuration's: not the lucky one that it was chosen by.
+    """
+    both = [
+        (one, text) for one, text in ((found.baseline, "defaults"), (found.best, "best")) if one
+    ]
+    several = task.objectives.several
+    return {(one if several else found.shown(one)).pk: text for one, text in both}
+
+
+def drawn_as(experiment: Experiment, front: set[int], named: Mapping[int, str]) -> str:
+    if named.get(experiment.pk) == "best":
         return "best"
     return "front" if experiment.pk in front else kind(experiment)
 

@@ -52,6 +52,17 @@ def test_outcomes_have_shapes_and_the_defaults_and_the_best_have_names(task: Tun
     assert marks[2]["is"] == "met"  # By which it is filtered
 
 
+def test_a_best_that_was_pruned_at_first_is_named_where_it_was_measured(
+    task: TuningTask, make_experiment: Callable[..., Experiment]
+) -> None:
+    for speed in (290.0, 310.0, 302.0):
+        metrics = {"output_throughput": speed, "ttft_p95": 0.2}
+        make_experiment(task, **succeeded(objective_score=speed, metrics=metrics, repeat_of=5))
+    marks = {mark["number"]: mark for mark in drawn(task)["marks"]}
+    assert [n for n, mark in marks.items() if mark["kind"] == "best"] == [8]
+    assert marks[8]["label"] == "best" and 5 not in marks
+
+
 def test_of_several_objectives_a_configuration_is_one_mark_by_all_its_measurements(
     make_task: Callable[..., TuningTask], make_experiment: Callable[..., Experiment]
 ) -> None:
