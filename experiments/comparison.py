@@ -67,8 +67,7 @@ def relatives(experiment: Experiment) -> list[Column]:
     """It, and what one wants to compare it with: the baseline and the best of its task."""
     others = list(summaries.narrow().filter(task=experiment.task_id))
     found = tuning.found_by(experiment.task, others)
-    titled = (("best", found.best), ("defaults", found.baseline))
-    named = {found.shown(one).pk: title for title, one in titled if one}
+    named = {found.shown(one).pk: title for title, one in reversed(found.named)}
     named.pop(experiment.pk, None)
     whole = Experiment.objects.select_related("task").in_bulk(named)
     shown = [(named[pk], whole[pk]) for pk in reversed(named)]

@@ -27,6 +27,7 @@ class Measured:
     feasible: bool
     is_baseline: bool = False
     was_pruned: bool = False
+    numbers: tuple[int, ...] = ()  # Of the experiments that the scores are of
 
     @property
     def times(self) -> int:
@@ -69,6 +70,14 @@ class Noise:
     def scale(self, scores: Sequence[float]) -> float:
         """The same on the scale on which noise adds up."""
         return fmean(map(math.log, scores)) if self.is_share else fmean(scores)
+
+    def typical(self, one: Measured) -> int:
+        """The number of the measurement that counts whose score is nearest to all that do."""
+        middle, counted = self.scale(one.counted), one.counted
+        every = zip(counted, one.numbers[-len(counted) :], strict=True)
+        # Of two, each is as near as the other, but for the last digits
+        apart = [(round(abs(self.scale((score,)) - middle), 9), number) for score, number in every]
+        return min(apart)[1]
 
     def half_width(self, one: Measured, other: Measured, chosen_from: int = 1) -> float:
         """Half of the 95 % confidence interval of their difference, on that scale.

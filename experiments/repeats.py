@@ -47,7 +47,6 @@ class Certainty:
     """How sure a task's winner is."""
 
     winner: Measured
-    score: float  # Of the measurements that count
     gain: Gain | None  # Over the baseline
     baseline: Measured | None  # Where it met the objectives
     noise: Noise
@@ -55,9 +54,19 @@ class Certainty:
     is_of_several: bool = False  # Its score is of several objectives
 
     @property
+    def score(self) -> float:
+        """Of the winner's measurements that count."""
+        return self.noise.value(self.winner.counted)
+
+    @property
     def baseline_score(self) -> float | None:
-        """Of its measurements that count."""
+        """The same of the baseline."""
         return None if self.baseline is None else self.noise.value(self.baseline.counted)
+
+    @property
+    def both(self) -> list[Measured]:
+        """The winner, and the baseline that it is compared with."""
+        return [self.winner, *([self.baseline] if self.baseline else [])]
 
     def sentence(self) -> str:
         """What people are told: `+18.2 % ± 3.1 %, real`, or that it is within the noise."""
@@ -96,16 +105,21 @@ def measured(rows: Iterable[Row], value: Callable[[Row], float | None] = score) 
     for row in rows:
         if row.status in ENDED and not is_innocent(row):
             groups.setdefault(row.repeat_of or row.number, []).append(row)
+    scored = {
+        number: [
+            (found, row.number)
+            for row in group
+            if row.status == Status.SUCCESS
+            and (found := value(row)) is not None
+            and math.isfinite(found)
+        ]
+        for number, group in groups.items()
+    }
     return [
         Measured(
             number=number,
-            scores=tuple(
-                found
-                for row in group
-                if row.status == Status.SUCCESS
-                and (found := value(row)) is not None
-                and math.isfinite(found)
-            ),
+            scores=tuple(found for found, _ in scored[number]),
+            numbers=tuple(of for _, of in scored[number]),
             feasible=all(row.status == Status.SUCCESS and row.feasible for row in group),
             is_baseline=any(row.is_baseline for row in group),
             was_pruned=group[0].pruned,
@@ -166,25 +180,7 @@ def certainty(
     choices = confidence.choices(winner, groups)
     gain = confidence.gain(winner, baseline, noise, maximize, choices) if baseline else None
     alike = confidence.rivals(winner, groups, maximize) if noise.freedom else []
-    score = noise.value(winner.counted)
-    return Certainty(winner, score, gain, baseline, noise, alike, task.objectives.several)
-
-
-def typical(rows: Iterable[Row], one: Measured, noise: Noise) -> int:
-    """Which of a configuration's measurements that count has the score that is nearest to all of
-    them: its single figures are shown for theirs, as a mean of percentiles is none.
-    """
-    every = [
-        (noise.scale((score,)), row.number)
-        for row in rows
-        if (row.repeat_of or row.number) == one.number
-        and row.status == Status.SUCCESS
-        and (score := row.objective_score) is not None
-        and math.isfinite(score)
-    ][-len(one.counted) :]
-    middle = noise.scale(one.counted)
-    # Of two, each is as near as the other, but for the last digits
-    return min(every, key=lambda pair: (round(abs(pair[0] - middle), 9), pair[1]))[1]
+    return Certainty(winner, gain, baseline, noise, alike, task.objectives.several)
 
 
 def _joined(names: Sequence[str]) -> str:

@@ -147,11 +147,8 @@ def names(task: TuningTask, found: Found) -> dict[int, str]:
     """What stands beside a mark, by its experiment's key. Where each measurement has a mark, it is
     the one that stands for all of its configuration's: not the lucky one that it was chosen by.
     """
-    both = [
-        (one, text) for one, text in ((found.baseline, "defaults"), (found.best, "best")) if one
-    ]
     several = task.objectives.several
-    return {(one if several else found.shown(one)).pk: text for one, text in both}
+    return {(one if several else found.shown(one)).pk: name for name, one in found.named}
 
 
 def drawn_as(experiment: Experiment, front: set[int], named: Mapping[int, str]) -> str:

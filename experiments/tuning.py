@@ -229,6 +229,12 @@ class Found(NamedTuple):
     # By number, of the winner and the defaults: the measurement that stands for all of theirs
     typical: Mapping[int, Experiment] = MappingProxyType({})
 
+    @property
+    def named(self) -> list[tuple[str, Experiment]]:
+        """Those that have a name. They may be the same one."""
+        both = (("defaults", self.baseline), ("best", self.best))
+        return [(name, one) for name, one in both if one]
+
     def shown(self, experiment: Experiment) -> Experiment:
         """Whose single figures are those of this configuration: not those of the measurement that
         it was chosen by, which was a lucky one, or was pruned.
@@ -237,13 +243,9 @@ class Found(NamedTuple):
 
     def whose_figures(self) -> str:
         """Which measurements these are, in words; empty where nothing was measured again."""
-        both = [(self.best, "best"), (self.baseline, "defaults")]
-        named = {one.number: (self.shown(one), word) for one, word in reversed(both) if one}
-        measured = (
-            [one for one in (self.sure.winner, self.sure.baseline) if one] if self.sure else []
-        )
-        if all(one.times == 1 for one in measured):
+        if self.sure is None or all(one.times == 1 for one in self.sure.both):
             return ""
+        named = {one.number: (self.shown(one), word) for word, one in self.named}
         words = " and ".join(f"#{one.number} ({word})" for one, word in named.values())
         return f"Single figures are those of {words}, the nearest to all measurements that count."
 
@@ -266,14 +268,10 @@ def found_by(task: TuningTask, experiments: Sequence[Experiment]) -> Found:
         baseline=baseline_of(experiments),
         members=members,
         values=fronts.values(each) if each else {},
-        typical=_typical(sure, by_number) if sure else {},
+        typical={one.number: by_number[sure.noise.typical(one)] for one in sure.both}
+        if sure
+        else {},
     )
-
-
-def _typical(sure: Certainty, by_number: Mapping[int, Experiment]) -> dict[int, Experiment]:
-    both = [one for one in (sure.winner, sure.baseline) if one]
-    rows = by_number.values()
-    return {one.number: by_number[repeats.typical(rows, one, sure.noise)] for one in both}
 
 
 def best_of(task: TuningTask, experiments: Sequence[Experiment]) -> Experiment | None:

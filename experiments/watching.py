@@ -125,24 +125,18 @@ def outcome(task: TuningTask) -> list[str]:
 
 def how_sure(task: TuningTask, found: Found) -> list[str]:
     """The winner's gain over the defaults, and whether it is real."""
-    baseline, sure = found.baseline, found.sure
+    sure, baseline = found.sure, found.baseline
+    if sure is None:
+        return []
     defaults = ""
-    if baseline is not None and baseline.feasible and (sure is None or sure.baseline):
-        score = sure.baseline_score if sure else None
-        defaults = f"{baseline.objective_score if score is None else score:.4g}"
+    if baseline and sure.baseline_score is not None and not sure.winner.is_baseline:
+        defaults = f"{sure.baseline_score:.4g}"
         if task.objectives.several:
             values = reports.of_all_measurements(found, baseline)
             defaults = ", ".join(reports.values_in_words(task, values))
-    if sure is not None and sure.winner.is_baseline:
-        defaults = ""
-    if sure is None:
-        share = reports.best_gain(task, found)
-        text = "" if share is None else f"{share:+.1%} over the engine's defaults"
-    else:
-        text = sure.sentence() if defaults or sure.noise.freedom else ""
-    if not text:
+    if not (defaults or sure.noise.freedom):
         return []
-    return [f"gain            {text}" + (f" ({defaults})" if defaults else "")]
+    return [f"gain            {sure.sentence()}" + (f" ({defaults})" if defaults else "")]
 
 
 def scored(task: TuningTask, best: Experiment, found: Found) -> list[str]:
