@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments import launching, masking, summaries, tuning
+from experiments import findings, launching, masking, summaries
 from experiments.errors import BadInput
 from experiments.figures import number, plain
 from experiments.models import Experiment
@@ -66,7 +66,7 @@ def rows(found: Sequence[Mapping[str, str]]) -> list[Row]:
 def relatives(experiment: Experiment) -> list[Column]:
     """It, and what one wants to compare it with: the baseline and the best of its task."""
     others = list(summaries.narrow().filter(task=experiment.task_id))
-    found = tuning.found_by(experiment.task, others)
+    found = findings.found_by(experiment.task, others)
     named = {found.shown(one).pk: title for title, one in reversed(found.named)}
     named.pop(experiment.pk, None)
     whole = Experiment.objects.select_related("task").in_bulk(named)

@@ -5,11 +5,11 @@ from typing import Any
 
 from experiments import interference, masking, scoring, tuning
 from experiments.figures import plain
+from experiments.findings import Found
 from experiments.markdown import row
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status
 from experiments.strategies.insight import Insight, insight
-from experiments.tuning import Found
 
 BARS = "▏▎▍▌▋▊▉█"  # Eighths of a bar's cell
 CELLS = 12

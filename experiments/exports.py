@@ -9,10 +9,10 @@ from typing import Any
 
 from django.utils.text import slugify
 
-from experiments import explaining, markdown, masking, reports, samples, tuning, vetoes
+from experiments import explaining, findings, markdown, masking, reports, samples, vetoes
 from experiments.documents import write_yaml
+from experiments.findings import Found
 from experiments.models import Experiment, TuningTask
-from experiments.tuning import Found
 
 
 def as_json(task: TuningTask) -> str:
@@ -34,7 +34,7 @@ def as_yaml(task: TuningTask) -> str:
 
 def as_command(task: TuningTask) -> str:
     """The winner's launch line. Empty when nothing won."""
-    best = tuning.best_of(task, list(task.experiments.all()))
+    best = findings.best_of(task, list(task.experiments.all()))
     return "" if best is None else reports.launch_line(task, best)
 
 
@@ -47,7 +47,7 @@ def as_csv(task: TuningTask) -> str:
     several = [
         f"objective {one['metric']}" for one in reports.objectives(task) if task.objectives.several
     ]
-    front = {one.pk for one in tuning.front_of(task, experiments)}
+    front = {one.pk for one in findings.front_of(task, experiments)}
     has_front = ["on_front"] if task.objectives.has_front else []
     text = io.StringIO()
     writer = csv.writer(text)
@@ -99,7 +99,7 @@ def spreadsheet_safe(value: Any) -> Any:
 def as_markdown(task: TuningTask) -> str:
     """A report for people: the winner, its gain, and every experiment."""
     experiments = list(task.experiments.all())
-    found = tuning.found_by(task, experiments)
+    found = findings.found_by(task, experiments)
     about = markdown.plain(f"{task.status} · {task.engine} · {task.objective}")
     lines = [f"# {markdown.plain(task.name)}", "", about, ""]
     lines += [*_winner(task, found), *_front(task, found)]
@@ -117,15 +117,10 @@ def as_markdown(task: TuningTask) -> str:
 
 
 def _winner(task: TuningTask, found: Found) -> list[str]:
-    best = found.best
-    if best is None:
+    best, sure = found.best, found.sure
+    if best is None or sure is None:
         return ["No configuration met the objectives.", ""]
-    share = reports.best_gain(task, found)
-    line = f"**Winner: #{best.number}**, score {reports.best_score(found):.4g}"
-    if found.sure is not None:
-        line += f": {found.sure.sentence()}"
-    elif share is not None:
-        line += f", {share:+.1%} against the engine's defaults"
+    line = f"**Winner: #{best.number}**, score {sure.score:.4g}: {sure.sentence()}"
     return [line, "", *markdown.code(reports.launch_line(task, best)), ""]
 
 

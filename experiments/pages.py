@@ -17,6 +17,7 @@ from experiments import (
     winner,
 )
 from experiments.figures import goals
+from experiments.findings import Found
 from experiments.importance import importances
 from experiments.models import Experiment, TuningTask
 from experiments.roles import Rights
@@ -25,7 +26,6 @@ from experiments.sections import Optimization
 from experiments.states import LEASED, Status, TaskStatus
 from experiments.task_table import Row, View
 from experiments.tones import TONES
-from experiments.tuning import Found
 
 # The parts that a move changes at once, and those that may follow: with every move, or with results
 FIRST = ("head", "numbers", "filters", "strip", "rows")

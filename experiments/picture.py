@@ -9,7 +9,7 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from experiments import chart_marks, pages, tuning
+from experiments import chart_marks, findings, pages
 from experiments.drawing import ITEMS, Drawing, Part
 from experiments.models import Experiment, TuningTask
 from experiments.roles import Rights
@@ -43,7 +43,7 @@ class Picture:
         # What was found, and in which results of which task; of how many experiments the charts are
         self.results: list[Experiment] = []
         self.of: dict[str, Any] = {}
-        self.found = tuning.NOTHING
+        self.found = findings.NOTHING
         self.settled: dict[int, Row] = {}
         self.charted: int | None = None
 
@@ -112,7 +112,7 @@ class Picture:
         if self.task.columns == self.of and are_the_same(results, self.results):
             return
         self.results, self.of = results, self.task.columns
-        self.found = tuning.found_by(self.task, self.experiments)
+        self.found = findings.found_by(self.task, self.experiments)
         self.settled, self.charted = {}, None
 
     def _draw_items(self, context: dict[str, Any]) -> None:

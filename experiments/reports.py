@@ -10,21 +10,20 @@ from django.utils import timezone
 from experiments import (
     effects,
     explaining,
+    findings,
     gpu_readings,
     interference,
     launching,
     masking,
     progress,
-    scoring,
-    tuning,
     vetoes,
 )
 from experiments.confidence import Gain
+from experiments.findings import Found
 from experiments.fronts import Member
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import unit_of
 from experiments.repeats import Certainty
-from experiments.tuning import Found
 
 # Which of a Pareto front is called the best
 KNEE = "The winner is the one whose ratios to the others, multiplied, are the largest"
@@ -41,7 +40,7 @@ def _document(task: TuningTask) -> dict[str, Any]:
     )
     experiments = list(rows)
     same = effects.twins(experiments)
-    found = tuning.found_by(task, experiments)
+    found = findings.found_by(task, experiments)
     best, baseline = found.best, found.baseline
     return {
         **summary(task, experiments, found),
@@ -82,8 +81,8 @@ def summary(task: TuningTask, experiments: Sequence[Experiment], found: Found) -
         "max_iterations": task.max_experiments,
         "priority": task.priority,
         "ended_experiments": sum(experiment.has_ended for experiment in experiments),
-        "best_score": best_score(found),
-        "gain": best_gain(task, found),
+        "best_score": found.score,
+        "gain": found.gain,
     }
 
 
@@ -136,23 +135,6 @@ def parallelism(task: TuningTask, experiments: Sequence[Experiment]) -> dict[str
         "chosen_while_others_ran": used[1],
         "experiments": len(experiments),
     }
-
-
-def best_score(found: Found) -> float | None:
-    """The winner's score: of all its measurements, where it was measured more than once."""
-    if found.best is None:
-        return None
-    return found.best.objective_score if found.sure is None else found.sure.score
-
-
-def best_gain(task: TuningTask, found: Found) -> float | None:
-    """By how much the winner is better than the engine's defaults, of all measurements of both."""
-    sure = found.sure
-    if sure is None:
-        return gain(task, found.best, found.baseline)
-    if sure.winner.is_baseline:
-        return 0.0
-    return None if sure.gain is None else sure.gain.share
 
 
 def result(task: TuningTask, experiment: Experiment, found: Found) -> dict[str, Any]:
@@ -238,16 +220,6 @@ def one_experiment(experiment: Experiment) -> dict[str, Any]:
             for move in experiment.moves.all()
         ],
     }
-
-
-def gain(task: TuningTask, best: Experiment | None, baseline: Experiment | None) -> float | None:
-    """How much better the best is than the engine's defaults: 0.18 is 18 % better.
-
-    Of several objectives it is the weighted geometric mean of their ratios.
-    """
-    if best is None or baseline is None or not baseline.feasible:
-        return None
-    return scoring.gain(best.objective_score, baseline.objective_score, task.objectives.maximize)
 
 
 def values_in_words(task: TuningTask, values: Sequence[float]) -> list[str]:

@@ -9,13 +9,13 @@ from experiments import pareto
 from experiments.charts import MARGIN, ticks
 from experiments.errors import BadInput
 from experiments.figures import metric, number
+from experiments.findings import Found
 from experiments.lanes import percentage
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import THROUGHPUTS, TIMES
 from experiments.slo import Minimum
 from experiments.states import Status
 from experiments.tones import kind
-from experiments.tuning import Found
 
 MOST = 300  # marks beside the front and those with names: the newest
 LATENCIES = ("ttft_p95", "latency_p95", "ttft_mean", "latency_mean")  # The first that is known

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from experiments import progress, reports, tuning
+from experiments import findings, progress
 from experiments.errors import BadInput
 from experiments.figures import number, objective, percent, remaining
 from experiments.lanes import percentage
@@ -103,10 +103,10 @@ def _key(task: TuningTask) -> Any:
 
 def figures(task: TuningTask, experiments: Sequence[Experiment], now: datetime) -> Summary:
     """What one line says."""
-    found = tuning.found_by(task, experiments)
-    best, score = found.best, reports.best_score(found)
+    found = findings.found_by(task, experiments)
+    best, score = found.best, found.score
     words, unit, factor = objective(task)
-    share = None if task.engine == "job" else reports.best_gain(task, found)
+    share = None if task.engine == "job" else found.gain
     return {
         "tone": TONES.get(TaskStatus(task.status), "bad"),
         "ended": sum(one.has_ended for one in experiments),

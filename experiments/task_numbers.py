@@ -8,15 +8,15 @@ from typing import Any
 
 from django.utils.html import format_html
 
-from experiments import progress, reports
+from experiments import progress
 from experiments.figures import elapsed, number, objective, percent, remaining, seconds_since
+from experiments.findings import Found
 from experiments.models import Experiment, TuningTask
 from experiments.moments import moment
 from experiments.repeats import Certainty
 from experiments.states import Status, TaskStatus
 from experiments.task_table import SUCCEEDED, remark, score
 from experiments.tones import kind, tone
-from experiments.tuning import Found
 
 BLOCKS = 400  # in the strip of all experiments
 
@@ -61,7 +61,7 @@ def how_far(task: TuningTask, experiments: Sequence[Experiment]) -> Figure:
 
 def best_number(task: TuningTask, found: Found) -> Figure:
     words, unit, factor = objective(task)
-    value = reports.best_score(found)
+    value = found.score
     return {
         "label": f"Best {words}",
         "value": "–" if value is None else number(value * factor),
@@ -72,7 +72,7 @@ def best_number(task: TuningTask, found: Found) -> Figure:
 
 def gain_number(task: TuningTask, experiments: Sequence[Experiment], found: Found) -> Figure:
     """The gain over the defaults, or why there is none."""
-    share = reports.best_gain(task, found)
+    share = found.gain
     value, note = "–", "once the defaults are measured"
     if share is not None:
         value, note = percent(share), certain(found.sure)

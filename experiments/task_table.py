@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from experiments import effects, masking, progress, reports
+from experiments import effects, masking, progress, scoring
 from experiments.figures import (
     ENGINE_COLUMNS,
     Column,
@@ -21,10 +21,10 @@ from experiments.figures import (
     seconds_since,
     span,
 )
+from experiments.findings import Found
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status, TaskStatus
 from experiments.tones import KINDS, kind, tone
-from experiments.tuning import Found
 
 SHOWN = 100  # rows; of more, the first ones in the order that was chosen
 MOST_COLUMNS = 3
@@ -252,7 +252,7 @@ def row(
         "parameters": [(k, plain(v)) for k, v in masking.data(experiment.parameters).items()],
         "score": score(task, experiment),
         "goals": reached(task, experiment.objective_values),
-        "change": change(task, experiment, found.baseline) if succeeded else "",
+        "change": change(task, experiment, found) if succeeded else "",
         "metrics": [(column.title, column.text(whole(experiment))) for column in columns],
         "duration": elapsed(experiment.started_at, experiment.finished_at, now),
         "runs_for": None if experiment.finished_at else seconds_since(experiment.started_at, now),
@@ -297,9 +297,10 @@ def remark(experiment: Experiment) -> str:
     return ""
 
 
-def change(task: TuningTask, experiment: Experiment, baseline: Experiment | None) -> str:
-    """How much better than the engine's defaults."""
-    if baseline is None or not baseline.feasible or experiment.pk == baseline.pk:
+def change(task: TuningTask, experiment: Experiment, found: Found) -> str:
+    """How much better this measurement is than the engine's defaults, by all of theirs."""
+    defaults = None if found.sure is None else found.sure.baseline_score
+    if experiment.is_baseline or defaults is None:
         return ""
-    share = reports.gain(task, experiment, baseline)
+    share = scoring.gain(experiment.objective_score, defaults, task.objectives.maximize)
     return "" if share is None else percent(share)

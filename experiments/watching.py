@@ -9,12 +9,12 @@ from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from experiments import budget, effects, masking, progress, reports, tuning
+from experiments import budget, effects, findings, masking, progress, reports
 from experiments.figures import remaining, span
+from experiments.findings import Found
 from experiments.fronts import Member
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status, TaskStatus
-from experiments.tuning import Found
 
 LOOK_EVERY = 0.5  # seconds
 
@@ -106,7 +106,7 @@ def one_that_goes_on(experiment: Experiment) -> str:
 def outcome(task: TuningTask) -> list[str]:
     """The end of a task for people: winner, gain, launch command."""
     experiments = list(task.experiments.all())
-    found = tuning.found_by(task, experiments)
+    found = findings.found_by(task, experiments)
     best = found.best
     if best is None and not task.has_ended:
         return [f"{task.name} is {task.status.lower()}; nothing has met the objectives yet"]
@@ -142,7 +142,7 @@ def how_sure(task: TuningTask, found: Found) -> list[str]:
 def scored(task: TuningTask, best: Experiment, found: Found) -> list[str]:
     """The winner's score; of several objectives each one, and the front that it is on."""
     if not task.objectives.several:
-        return [f"{task.objective:<15} {reports.best_score(found):.4g}"]
+        return [f"{task.objective:<15} {found.score:.4g}"]
     values = reports.of_all_measurements(found, best)
     lines = [f"objectives      {', '.join(reports.values_in_words(task, values))}"]
     for index, one in enumerate(found.members):

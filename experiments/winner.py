@@ -7,9 +7,9 @@ from typing import Any
 from experiments import masking, reports
 from experiments.errors import BadInput
 from experiments.figures import ENGINE_COLUMNS, Column, goals, number, percent, plain, reached
+from experiments.findings import Found
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import THROUGHPUTS
-from experiments.tuning import Found
 
 Levels = Sequence[Mapping[str, Any]]
 

@@ -14,7 +14,7 @@ import pytest
 from django.conf import LazySettings
 from django.db import OperationalError
 
-from experiments import dispatch, execution, exports, measuring, tuning
+from experiments import dispatch, execution, exports, findings, measuring
 from experiments.execution import Attempt
 from experiments.log_files import LOG_CAP
 from experiments.models import Experiment, TuningTask
@@ -214,8 +214,8 @@ def test_what_loses_where_the_best_stands_is_pruned_and_never_wins(placed: Make)
     assert lost.pruned and "below #1 (margin" in lost.pruned_why
     assert lost.feasible and lost.objective_score < best.objective_score
     assert [one.level for one in lost.samples.all()] == [stands]
-    assert tuning.best_of(best.task, [best, lost]) == best
-    assert tuning.best_of(best.task, [lost]) is None
+    assert findings.best_of(best.task, [best, lost]) == best
+    assert findings.best_of(best.task, [lost]) is None
 
 
 def test_a_level_that_cannot_reach_what_is_needed_is_not_measured_to_its_end(
@@ -247,7 +247,7 @@ def test_a_server_that_collapses_misses_that_level_in_seconds_and_holds_below(
     assert light["stopped_early"] == "" and light["metrics"]["completed"] == 60
     assert TOO_SLOW.match(heavy["stopped_early"])
     assert not heavy["feasible"] and heavy["metrics"]["completed"] < 60
-    assert tuning.best_of(done.task, [done]) is None
+    assert findings.best_of(done.task, [done]) is None
 
 
 def test_a_server_that_answers_errors_quickly_never_wins(placed: Make) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from experiments import budget, fronts, pareto, reports, tuning
+from experiments import budget, findings, fronts, pareto, reports
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status
 from tests.unit.conftest import TWO, measured
@@ -115,7 +115,7 @@ def test_where_no_noise_is_known_what_was_pruned_does_not_win_by_one_repeat(
     measured(make_experiment, task, 110.0, 1.0, pruned=True)
     measured(make_experiment, task, 100.0, 1.0, repeat_of=1)
     measured(make_experiment, task, 300.0, 0.2)
-    found = tuning.found_by(task, list(task.experiments.order_by("number")))
+    found = findings.found_by(task, list(task.experiments.order_by("number")))
     assert [one.number for one in found.front] == [3] and found.best in found.front
 
 
@@ -143,7 +143,7 @@ def test_a_front_has_a_fifth_of_the_budget_for_repeats_and_ends_certain(db: None
 
     done = run_to_the_end(task, lucky_once)
     assert sum(one.repeat_of is None for one in done) == 24 and len(done) == 30
-    found = tuning.found_by(task, done)
+    found = findings.found_by(task, done)
     repeated = {one.repeat_of for one in done if one.repeat_of and one.repeat_of != 1}
     assert repeated <= {one.number for one in done} and len(repeated) >= 3
     assert found.best is not None and found.sure is not None and found.sure.winner.times > 1

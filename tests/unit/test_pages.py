@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from experiments import picture, roles, task_numbers, task_table, tuning
+from experiments import findings, picture, roles, task_numbers, task_table
 from experiments.figures import elapsed, number, objective, percent, plain
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status, TaskStatus
@@ -107,7 +107,7 @@ def test_a_gain_is_green_and_the_defaults_are_the_best_where_there_is_none(
     done: dict[str, Any] = {"status": Status.SUCCESS, "feasible": True}
     base = make_experiment(task, is_baseline=True, objective_score=100.0, **done)
     best = make_experiment(task, objective_score=100.0 * (1 + share), **done)
-    found = tuning.found_by(task, [base, best])
+    found = findings.found_by(task, [base, best])
     figure = task_numbers.gain_number(task, [base, best], found)
     assert (figure["value"], figure["tone"]) == (gain, "good" if share > 0 else "")
 
@@ -117,7 +117,7 @@ def test_defaults_that_failed_are_said(
 ) -> None:
     task = make_task()
     base = make_experiment(task, is_baseline=True, status=Status.FAILED)
-    found = tuning.found_by(task, [base])
+    found = findings.found_by(task, [base])
     assert task_numbers.gain_number(task, [base], found)["note"] == "the defaults failed"
 
 
@@ -161,7 +161,7 @@ def test_a_pruned_experiment_says_why_and_its_score_is_about(
         objective_score=61.0,
         metrics={"output_throughput": 60.0},
     )
-    found = tuning.found_by(one.task, [one])
+    found = findings.found_by(one.task, [one])
     (row,) = task_table.table(one.task, [one], found, task_table.View(), NOW)["rows"]
     assert (row["remark"], row["score"], row["is_best"]) == ("pruned", "≈ 61", False)
     assert not any(text for _, text in row["metrics"])

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from experiments import budget, repeats, reports, tuning
+from experiments import budget, findings, repeats, reports, tuning
 from experiments.models import Experiment, TuningTask
 from experiments.states import ENDED, Status, TaskStatus
 from experiments.taskfile import from_dict
@@ -117,7 +117,7 @@ def test_a_flaky_winner_loses(db: None) -> None:
 
     task = wide()
     done = search(task, score)
-    best = tuning.best_of(task, done)
+    best = findings.best_of(task, done)
     assert best is not None and best.parameters["max-num-seqs"] <= 90
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from experiments import tuning
+from experiments import findings
 from experiments.models import Experiment, TuningTask
 from experiments.scatter import scatter
 from tests.unit.conftest import measured, succeeded
@@ -32,7 +32,7 @@ def task(make_task: Callable[..., TuningTask], make_experiment: Callable[..., Ex
 
 def drawn(task: TuningTask) -> dict[str, Any]:
     experiments = list(task.experiments.order_by("number"))
-    found = scatter(task, experiments, tuning.found_by(task, experiments))
+    found = scatter(task, experiments, findings.found_by(task, experiments))
     assert found is not None
     return found
 
@@ -117,4 +117,4 @@ def test_a_job_with_one_objective_has_none(
     task = make_task()
     task.engine, task.objective = "job", "maximize_speed"
     made = [make_experiment(task, **succeeded(metrics={"speed": 1.0})) for _ in range(3)]
-    assert scatter(task, made, tuning.found_by(task, made)) is None
+    assert scatter(task, made, findings.found_by(task, made)) is None

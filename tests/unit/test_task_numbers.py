@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from experiments import progress, task_numbers, tuning
+from experiments import findings, progress, task_numbers
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status
 from tests.unit.conftest import succeeded
@@ -15,7 +15,7 @@ NOW = timezone.now()
 
 
 def figures(task: TuningTask, made: list[Experiment]) -> dict[str, dict[str, Any]]:
-    found = tuning.found_by(task, made)
+    found = findings.found_by(task, made)
     return {one["label"]: one for one in task_numbers.numbers(task, made, found, NOW)}
 
 

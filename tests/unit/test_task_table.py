@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from experiments import picture, roles, task_table, tuning
+from experiments import findings, picture, roles, task_table
 from experiments.models import Experiment, TuningTask
 from experiments.states import Status
 from experiments.task_table import View
@@ -39,7 +39,7 @@ def task(make_task: Callable[..., TuningTask], make_experiment: Callable[..., Ex
 
 def table(task: TuningTask, sort: str = "", only: str = "") -> dict[str, Any]:
     experiments = list(task.experiments.order_by("number"))
-    found = tuning.found_by(task, experiments)
+    found = findings.found_by(task, experiments)
     return task_table.table(task, experiments, found, View(sort, only), NOW)
 
 
@@ -158,3 +158,16 @@ def test_an_answer_to_a_button_is_in_the_view_of_its_page(
     )
     html = answer.content.decode()
     assert '<tr id="row-1"' in html and '<tr id="row-5"' not in html
+
+
+def test_a_row_is_compared_with_all_measurements_of_the_defaults(
+    make_task: Callable[..., TuningTask], make_experiment: Callable[..., Experiment]
+) -> None:
+    task = make_task()
+    make_experiment(task, is_baseline=True, **succeeded(objective_score=90.0))
+    make_experiment(task, parameters={"a": 8}, **succeeded(objective_score=120.0))
+    assert [row["change"] for row in table(task, "number")["rows"]] == ["", "+33.3%"]
+
+    make_experiment(task, repeat_of=1, **succeeded(objective_score=1000.0 / 9))
+    changes = [row["change"] for row in table(task, "number")["rows"]]
+    assert changes == ["", "+20.0%", "+11.1%"]  # Their geometric mean is 100

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from experiments import explaining, exports, picture, reports, roles, tuning, watching, winner
+from experiments import explaining, exports, findings, picture, reports, roles, watching, winner
 from experiments.models import Experiment, TuningTask
 from tests.unit.conftest import succeeded
 
@@ -23,7 +23,7 @@ def test_the_winner_is_compared_with_the_defaults_at_each_load_level(
         objective_score=200.0, levels=[level("one", 150.0, 0.2), level("two", 250.0, 0.3)]
     )
     made = [make_experiment(task, is_baseline=True, **base), make_experiment(task, **best)]
-    found = winner.winner(task, tuning.found_by(task, made), [])
+    found = winner.winner(task, findings.found_by(task, made), [])
     assert found is not None
     one, two = found["levels"]
     speed, wait, _ = one["cells"]
@@ -50,7 +50,7 @@ def test_what_was_measured_again_is_shown_by_the_measurement_nearest_to_all_that
         made(speed, repeat_of=1)
     for speed in (190.0, 400.0, 210.0):
         made(speed, repeat_of=2, parameters={"max-num-seqs": 2})
-    found = tuning.found_by(task, list(task.experiments.all()))
+    found = findings.found_by(task, list(task.experiments.all()))
     shown = winner.winner(task, found, [])
     assert shown is not None and shown["number"] == 2
     assert shown["figures"].startswith("Single figures are those of #4 (defaults) and #7 (best), ")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from experiments import scoring, tuning
+from experiments import findings, scoring
 from experiments.errors import ExperimentFailed
 from experiments.models import Experiment, TuningTask
 from experiments.objectives import write_objectives
@@ -68,9 +68,9 @@ def test_a_liar_never_wins_whoever_ends_first(objective: Any) -> None:
     rows += [experiment(task, 20, None), experiment(task, 21, HONEST), experiment(task, 22, BETTER)]
     for some in itertools.combinations(rows[:-2], 3):
         for ended in itertools.permutations([*some, *rows[-2:]]):
-            best = tuning.best_of(task, ended)
+            best = findings.best_of(task, ended)
             assert best is not None and best.number == 22
-            assert {one.number for one in tuning.front_of(task, ended)} <= {22}
+            assert {one.number for one in findings.front_of(task, ended)} <= {22}
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=write_objectives)
@@ -78,16 +78,16 @@ def test_among_liars_nobody_wins(objective: Any) -> None:
     task = TuningTask(engine="vllm", objective=write_objectives(objective))
     rows = [experiment(task, number, levels) for number, levels in enumerate(LIARS.values())]
     rows.append(experiment(task, 20, None))
-    assert tuning.best_of(task, rows) is None
-    assert tuning.front_of(task, rows) == []
+    assert findings.best_of(task, rows) is None
+    assert findings.front_of(task, rows) == []
 
 
 def test_a_pruned_one_never_wins_though_its_estimate_is_the_best() -> None:
     task = TuningTask(engine="vllm", objective="maximize_throughput, minimize_ttft_p90")
     honest, pruned = experiment(task, 1, HONEST), experiment(task, 2, BETTER)
     pruned.pruned = True
-    assert tuning.best_of(task, [honest, pruned]) == honest
-    assert tuning.front_of(task, [honest, pruned]) == [honest]
+    assert findings.best_of(task, [honest, pruned]) == honest
+    assert findings.front_of(task, [honest, pruned]) == [honest]
 
 
 def test_a_crash_at_once_is_no_fast_answer() -> None:
@@ -95,4 +95,4 @@ def test_a_crash_at_once_is_no_fast_answer() -> None:
     task = TuningTask(engine="vllm", objective="minimize_duration")
     crashed = experiment(task, 1, None)
     honest = experiment(task, 2, [LevelResult("1", {**HONEST[0].metrics, "duration": 60.0})])
-    assert tuning.best_of(task, [crashed, honest]) == honest
+    assert findings.best_of(task, [crashed, honest]) == honest

@@ -6,7 +6,7 @@ from django.core.management.base import CommandParser
 from django.db.models import Prefetch
 from rich.table import Table
 
-from experiments import reports, summaries, tuning
+from experiments import findings, reports, summaries
 from experiments.models import TuningTask
 from experiments.shell import ShellCommand
 
@@ -20,7 +20,7 @@ class Command(ShellCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         wanted: Prefetch[Any] = Prefetch("experiments", summaries.narrow())
         tasks = [
-            reports.summary(task, rows, tuning.found_by(task, rows))
+            reports.summary(task, rows, findings.found_by(task, rows))
             for task in TuningTask.objects.prefetch_related(wanted)
             for rows in [list(task.experiments.all())]
         ]

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 from rich.console import Console
 
-from experiments import audit, jobs, planning, reports, steering, tuning, watching
+from experiments import audit, findings, jobs, planning, reports, steering, watching
 from experiments.errors import BadInput
 from experiments.shell import ShellCommand
 from experiments.taskfile import TaskFile, load
@@ -66,7 +66,7 @@ class Command(ShellCommand):
             self.print_json(reports.document(task))
         else:
             self.stdout.write("\n".join(watching.outcome(task)))
-        if tuning.best_of(task, list(task.experiments.all())) is None:
+        if findings.best_of(task, list(task.experiments.all())) is None:
             raise CommandError(f"{task.name} {task.status.lower()} without a winner", returncode=1)
         return None
 
