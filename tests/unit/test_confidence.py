@@ -225,10 +225,10 @@ def test_what_is_measured_again_first_is_the_best_that_is_believed_not_the_lucky
     assert next_to_repeat([lucky, good], True, {2: 104.0, 3: 110.0}) is good
 
 
-def test_what_is_expected_weighs_as_much_as_one_repeat() -> None:
+def test_what_is_expected_weighs_as_much_as_three_repeats() -> None:
     noise = noise_of([one(1, 100.0, 101.0)])
     again = one(2, 150.0, 121.0)
-    assert math.exp(believed(again, noise, {2: 100.0})) == pytest.approx(110.0)
+    assert math.exp(believed(again, noise, {2: 100.0})) == pytest.approx(100 * 1.21**0.25)
     assert math.exp(believed(again, noise, {})) == pytest.approx(121.0)
     baseline = one(1, 100.0, 121.0, baseline=True)
     assert math.exp(believed(baseline, noise, {1: 50.0})) == pytest.approx(110.0)
