@@ -23,6 +23,7 @@ FIRST_GUESSES = 64
 BETTER_GUESSES = 32  # around the best of them, twice
 PARENTS = 8
 KEPT = 6  # that predict together
+OUTCOMES = 16  # of what still runs, drawn by chance in pairs of opposites
 IRRELEVANT = 0.25  # The chance that a parameter has no effect, before anything is known
 TYPICAL_NOISE = -4.0  # The logarithm of the noise's share of the variance, and its spread
 NOISE_SPREAD = 1.2
@@ -92,29 +93,40 @@ class Posterior:
         self.guesses = [guess for _, guess in ranked[:KEPT]]
         self.weights = np.exp(evidence - evidence[0]) / np.exp(evidence - evidence[0]).sum()
 
-    def predict(self, at: "Array", pending: "Array | None" = None) -> tuple["Array", "Array"]:
-        """The mean and the standard deviation at each row by each guess: guesses × rows.
-
-        `pending` are rows whose results are still to come: they make the deviation smaller near
-        them as if each had come out as expected (Ginsbourger's "kriging believer").
-        """
+    def predict(self, at: "Array") -> tuple["Array", "Array"]:
+        """The mean and the standard deviation at each row by each guess: guesses × rows."""
         import numpy as np
 
-        answers = [self._predict(guess, at, pending) for guess in self.guesses]
-        return np.array([mean for mean, _ in answers]), np.array([sd for _, sd in answers])
+        nothing = self.x[:0], np.zeros((0, 1))
+        answers = [self._predict(guess, at, *nothing) for guess in self.guesses]
+        return np.array([mean[:, 0] for mean, _ in answers]), np.array([sd for _, sd in answers])
 
     def mean(self, at: "Array") -> "Array":
         """The expected value at each row."""
         return _weighed(self.weights, self.predict(at)[0])
 
-    def expected_improvement(self, at: "Array", best: float, pending: "Array") -> "Array":
-        """By how much each row is expected to be above `best` (Jones, Schonlau, Welch 1998)."""
+    def expected_improvement(
+        self, at: "Array", best: float, pending: "Array", draws: "Draws"
+    ) -> "Array":
+        """By how much each row is expected to be above `best` (Jones, Schonlau, Welch 1998).
+
+        `pending` are rows whose results are still to come: it is the mean over results that they
+        may have (Snoek, Larochelle, Adams, "Practical Bayesian Optimization of Machine Learning
+        Algorithms", NIPS 2012, section 3.2).
+        """
         import numpy as np
 
-        mean, sd = self.predict(at, pending)
-        z = (mean - best) / sd
-        density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-        return _weighed(self.weights, sd * (z * normal_cdf(z) + density))
+        luck = draws.standard_normal((len(pending), OUTCOMES // 2 if len(pending) else 1))
+        luck = np.hstack([luck, -luck])
+        rows, each = np.vstack([at, pending]), []
+        for guess in self.guesses:
+            means, deviations = self._predict(guess, rows, pending, luck)
+            top = means[len(at) :].max(axis=0, initial=best)
+            sd = deviations[: len(at), None]
+            z = (means[: len(at)] - top) / sd
+            density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+            each.append((sd * (z * normal_cdf(z) + density)).mean(axis=1))
+        return _weighed(self.weights, np.array(each))
 
     def chance_above(self, at: "Array", threshold: float, blur: float) -> "Array":
         """The probability that each row's value is above; `blur` is added to the deviation."""
@@ -125,32 +137,29 @@ class Posterior:
         """The marginal likelihood, the variance integrated out, times the prior."""
         import numpy as np
 
-        root, z = self._solved(guess)
+        root = _root(guess, self.squared)
+        z = np.linalg.solve(root, self.y)
         fit = (len(self.y) / 2 + SCALE_PRIOR) * math.log(SCALE_PRIOR + 0.5 * float(z @ z))
         return guess.log_prior() - fit - float(np.log(np.diag(root)).sum())
 
-    def _solved(self, guess: Guess) -> tuple["Array", "Array"]:
-        import numpy as np
-
-        root = _root(guess, self.squared)
-        return root, np.linalg.solve(root, self.y)
-
     def _predict(
-        self, guess: Guess, at: "Array", pending: "Array | None"
+        self, guess: Guess, at: "Array", pending: "Array", luck: "Array"
     ) -> tuple["Array", "Array"]:
+        """The means (rows × columns of `luck`) and the standard deviations, once the results at
+        `pending` are there: each column is one way in which they may come out, as standard normal
+        deviates of what is not known of each once those before it are.
+        """
         import numpy as np
 
-        root, z = self._solved(guess)
-        variance = (SCALE_PRIOR + 0.5 * float(z @ z)) / (len(self.y) / 2 + SCALE_PRIOR - 1)
-        seen = np.linalg.solve(root, guess.kernel(self.encoding.squared_distances(self.x, at)))
-        mean: Array = seen.T @ z
-        if pending is not None and len(pending):
-            rows = np.vstack([self.x, pending])
-            root = _root(guess, self.encoding.squared_distances(rows, rows))
-            seen = np.linalg.solve(root, guess.kernel(self.encoding.squared_distances(rows, at)))
+        rows, known = np.vstack([self.x, pending]), len(self.y)
+        root = _root(guess, self.encoding.squared_distances(rows, rows))
+        z = np.linalg.solve(root[:known, :known], self.y)
+        variance = (SCALE_PRIOR + 0.5 * float(z @ z)) / (known / 2 + SCALE_PRIOR - 1)
+        z = np.vstack([np.tile(z[:, None], luck.shape[1]), luck * math.sqrt(variance)])
+        seen = np.linalg.solve(root, guess.kernel(self.encoding.squared_distances(rows, at)))
         left = np.maximum(1.0 - (seen * seen).sum(axis=0), 1e-9)
         deviation: Array = np.sqrt(left * variance)
-        return mean, deviation
+        return seen.T @ z, deviation
 
 
 def _weighed(weights: "Array", each: "Array") -> "Array":

@@ -70,7 +70,7 @@ def _improvement(
     model = Posterior(encoding, x, y, draws)
     good = [index for index, trial in enumerate(scored) if trial.feasible]
     best = float(model.mean(x)[good].max()) if good else float(y.min())
-    return model.expected_improvement(at, best, running)
+    return model.expected_improvement(at, best, running, draws)
 
 
 def _works(
