@@ -97,9 +97,8 @@ class Posterior:
         """The mean and the standard deviation at each row by each guess: guesses × rows."""
         import numpy as np
 
-        nothing = self.x[:0], np.zeros((0, 1))
-        answers = [self._predict(guess, at, *nothing) for guess in self.guesses]
-        return np.array([mean[:, 0] for mean, _ in answers]), np.array([sd for _, sd in answers])
+        means, deviations = self._predict(at, self.x[:0], np.zeros((0, 1)))
+        return means[:, :, 0], deviations
 
     def mean(self, at: "Array") -> "Array":
         """The expected value at each row."""
@@ -118,15 +117,12 @@ class Posterior:
 
         luck = draws.standard_normal((len(pending), OUTCOMES // 2 if len(pending) else 1))
         luck = np.hstack([luck, -luck])
-        rows, each = np.vstack([at, pending]), []
-        for guess in self.guesses:
-            means, deviations = self._predict(guess, rows, pending, luck)
-            top = means[len(at) :].max(axis=0, initial=best)
-            sd = deviations[: len(at), None]
-            z = (means[: len(at)] - top) / sd
-            density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-            each.append((sd * (z * normal_cdf(z) + density)).mean(axis=1))
-        return _weighed(self.weights, np.array(each))
+        means, deviations = self._predict(np.vstack([at, pending]), pending, luck)
+        top = means[:, len(at) :].max(axis=1, initial=best, keepdims=True)
+        sd = deviations[:, : len(at), None]
+        z = (means[:, : len(at)] - top) / sd
+        density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+        return _weighed(self.weights, (sd * (z * normal_cdf(z) + density)).mean(axis=2))
 
     def chance_above(self, at: "Array", threshold: float, blur: float) -> "Array":
         """The probability that each row's value is above; `blur` is added to the deviation."""
@@ -142,21 +138,30 @@ class Posterior:
         fit = (len(self.y) / 2 + SCALE_PRIOR) * math.log(SCALE_PRIOR + 0.5 * float(z @ z))
         return guess.log_prior() - fit - float(np.log(np.diag(root)).sum())
 
-    def _predict(
-        self, guess: Guess, at: "Array", pending: "Array", luck: "Array"
-    ) -> tuple["Array", "Array"]:
-        """The means (rows × columns of `luck`) and the standard deviations, once the results at
-        `pending` are there: each column is one way in which they may come out, as standard normal
-        deviates of what is not known of each once those before it are.
+    def _predict(self, at: "Array", pending: "Array", luck: "Array") -> tuple["Array", "Array"]:
+        """The means (guesses × rows × columns of `luck`) and the standard deviations (guesses ×
+        rows) once the results at `pending` are there: each column is one way in which they may
+        come out, as standard normal deviates of what is not known of each once those before it are.
         """
         import numpy as np
 
-        rows, known = np.vstack([self.x, pending]), len(self.y)
-        root = _root(guess, self.encoding.squared_distances(rows, rows))
+        rows = np.vstack([self.x, pending])
+        among = self.encoding.squared_distances(rows, rows)
+        across = self.encoding.squared_distances(rows, at)
+        answers = [self._predict_by(guess, among, across, luck) for guess in self.guesses]
+        return np.array([mean for mean, _ in answers]), np.array([sd for _, sd in answers])
+
+    def _predict_by(
+        self, guess: Guess, among: "Array", across: "Array", luck: "Array"
+    ) -> tuple["Array", "Array"]:
+        """The same by one guess, of the squared distances among all results, and to the rows."""
+        import numpy as np
+
+        root, known = _root(guess, among), len(self.y)
         z = np.linalg.solve(root[:known, :known], self.y)
         variance = (SCALE_PRIOR + 0.5 * float(z @ z)) / (known / 2 + SCALE_PRIOR - 1)
         z = np.vstack([np.tile(z[:, None], luck.shape[1]), luck * math.sqrt(variance)])
-        seen = np.linalg.solve(root, guess.kernel(self.encoding.squared_distances(rows, at)))
+        seen = np.linalg.solve(root, guess.kernel(across))
         left = np.maximum(1.0 - (seen * seen).sum(axis=0), 1e-9)
         deviation: Array = np.sqrt(left * variance)
         return seen.T @ z, deviation
